@@ -1,0 +1,46 @@
+# Every target makes its own environment from a bare python3; the first run takes a minute or two.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test test-kafka check fix bench lock help
+
+help:  ## Say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(STAMP)  ## Start everything and replay a fictitious trading day (Ctrl-C ends it)
+	@$(BIN)/tickertone demo $(DEMO_ARGS)
+
+test: $(STAMP)  ## Run all tests on the embedded broker and model server
+	@echo "running the tests (a few minutes)"
+	@$(BIN)/pytest -q $(TEST_ARGS)
+
+check: $(STAMP)  ## Lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: $(STAMP)  ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## Measure throughput against the bare model server
+	@$(BIN)/python tests/bench/throughput.py $(BENCH_ARGS)
+
+lock: $(STAMP)  ## Resolve the dependencies anew
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal \
+	  --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra train --universal \
+	  --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-train.lock
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "setting up $(VENV) (about 650 MB, a minute or two)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "  1/3 installer" && $(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9
+	@echo "  2/3 dependencies (locked, by hash)" && $(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@echo "  3/3 tickertone" && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The only place that knows Triton, Kafka, Prometheus and the log library."""

@@ -1,0 +1,1 @@
+"""Thin Faust agents: they bring records to the use cases and decide what is done."""

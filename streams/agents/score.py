@@ -1,0 +1,277 @@
+"""The agent of score: at least once, in order per input partition, repeatable.
+
+Batches are scored side by side and published one after the other. An input offset is committed
+only after its outputs, and the marker behind them, are confirmed in every votes partition.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import faust
+import structlog
+from aiokafka.structs import TopicPartition as TP
+
+from streams.adapters.clock import now_ms
+from streams.adapters.faust_app import Feed
+from streams.adapters.prometheus import ScoreMetrics
+from streams.adapters.publisher import Publisher
+from streams.adapters.readiness import Readiness
+from streams.core.deadletter import DeadLetterBudget
+from streams.core.errors import ClassifierUnavailable, ContractError
+from streams.core.records import KIND_HEADER, Kind
+from streams.core.topics import INPUTS, VOTES, Names
+from streams.core.votes import Marker
+from streams.pipeline.score import Plan, Result, Scorer
+from streams.ports import Classifier, Incoming, Outgoing
+from streams.settings import KafkaSettings, ScoreSettings
+
+log = structlog.get_logger()
+
+_MARKER: Final = ((KIND_HEADER, Kind.MARKER.value.encode()),)
+_MARKER_EVERY_S: Final = 1.0
+_PROBE_EVERY_S: Final = 5.0
+_HOLD_S: Final = (0.5, 5.0)
+
+
+class Hook(Protocol):
+    """Called at the named steps of a batch; tests make it fail."""
+
+    def __call__(self, step: str) -> None:
+        """Be told that a step was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    generation: int
+    records: Sequence[Incoming]
+    task: "asyncio.Task[Result]"
+
+
+class ScoreAgent:
+    """Reads texts, writes opinions, votes, markers and dead letters."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        kafka: KafkaSettings,
+        settings: ScoreSettings,
+        scorer: Scorer,
+        classifier: Classifier,
+        publisher: Publisher,
+        metrics: ScoreMetrics,
+        readiness: Readiness,
+        hook: Hook = lambda step: None,
+    ) -> None:
+        self._app = app
+        self._names = Names(kafka.prefix)
+        self._settings = settings
+        self._scorer = scorer
+        self._classifier = classifier
+        self._publisher = publisher
+        self._metrics = metrics
+        self._readiness = readiness
+        self._hook = hook
+        self._feed = Feed(app, kafka, self._start_offset)
+        self._budget = DeadLetterBudget(
+            settings.dead_window, settings.dead_ratio, settings.dead_run
+        )
+        self._queue: asyncio.Queue[_Work] = asyncio.Queue(settings.batches_in_flight)
+        self._publishing = asyncio.Lock()
+        self._reached: dict[str, int] = {}
+        self._last_text: dict[str, float] = {}
+        self._confirmed: dict[TP, int] = {}
+        self._marked_at = 0.0
+        self._scored_at = 0.0
+        self._sources: tuple[str, ...] = ()
+        self._votes_partitions = 0
+
+    async def run(self, stream: Any) -> None:
+        """Work until the stream ends, which it never should.
+
+        Raises:
+            ContractError: the stream ended.
+            PublishFailed: the broker did not confirm; a restart reads on from what is committed.
+        """
+        self._votes_partitions = await self._publisher.partitions(VOTES)
+        self._sources = tuple(
+            [f"{t}/{p}" for t in INPUTS for p in range(await self._publisher.partitions(t))]
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(stream))
+            tasks.create_task(self._publish_in_order())
+            tasks.create_task(self._tick())
+            tasks.create_task(self._probe())
+
+    async def _read(self, stream: Any) -> None:
+        settings = self._settings
+        async for runs in self._feed.runs(
+            stream, settings.batch_texts, settings.batch_wait_s, self._abandon
+        ):
+            generation = self._feed.generation
+            records = [record for run in runs.values() for record in run]
+            for part in _bounded(records, settings.batch_bytes):
+                self._metrics.consumed(len(part))
+                plan = self._scorer.plan(part)
+                task = asyncio.create_task(self._score(plan, part))
+                await self._queue.put(_Work(generation, part, task))
+        raise ContractError("the stream of texts ended")
+
+    async def _score(self, plan: Plan, records: Sequence[Incoming]) -> Result:
+        """Score a batch; while the model is away it is held, not committed, not lost."""
+        pause = _HOLD_S[0]
+        while True:
+            started = time.monotonic()
+            try:
+                result = await self._scorer.score(plan, records)
+            except ClassifierUnavailable as error:
+                self._hold("classifier", str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _HOLD_S[1])
+                continue
+            self._release("classifier")
+            self._scored_at = time.monotonic()
+            self._metrics.inferred(time.monotonic() - started)
+            return result
+
+    async def _publish_in_order(self) -> None:
+        while True:
+            work = await self._queue.get()
+            try:
+                result = await work.task
+            except asyncio.CancelledError:
+                if work.task.cancelled():
+                    continue  # abandoned
+                raise
+            async with self._publishing:
+                if work.generation != self._feed.generation:
+                    self._metrics.abandoned(len(work.records))
+                    continue
+                await self._within_budget(result)
+                started = time.monotonic()
+                await self._publish(result)
+                self._metrics.published(result, len(work.records), time.monotonic() - started)
+
+    async def _publish(self, result: Result) -> None:
+        await self._publisher.send(result.outgoing, now_ms())
+        self._hook("outputs")
+        at = time.monotonic()
+        for source, event_time in result.event_times.items():
+            self._reached[source] = max(event_time, self._reached.get(source, 0))
+            self._last_text[source] = at
+        marks = {s: (self._reached[s], None) for s in result.event_times}
+        if marks:
+            await self._mark(marks)
+        self._hook("markers")
+        offsets = {
+            TP(self._names.topic(topic), partition): offset
+            for (topic, partition), offset in result.next_offsets.items()
+        }
+        self._confirmed.update(offsets)
+        if not await self._feed.commit(offsets):
+            self._metrics.commit_refused()
+        self._hook("commit")
+
+    async def _mark(self, marks: Any) -> None:
+        marker = Marker(self._feed.generation, marks, self._sources).to_json()
+        await self._publisher.send(
+            [
+                Outgoing(VOTES, None, marker, _MARKER, partition)
+                for partition in range(self._votes_partitions)
+            ],
+            now_ms(),
+        )
+        self._marked_at = time.monotonic()
+        self._metrics.marked()
+
+    async def _within_budget(self, result: Result) -> None:
+        for dead in result.order:
+            self._budget.record(dead)
+        if self._budget.spent:
+            detail = "too many dead letters: look at the input, then restart score to go on"
+            self._hold("dead_letters", detail)
+            await asyncio.Event().wait()  # a restart begins with a new budget
+
+    async def _tick(self) -> None:
+        """Send a marker at least once a second, which also says which sources are idle."""
+        while True:
+            await asyncio.sleep(_MARKER_EVERY_S / 4)
+            if time.monotonic() - self._marked_at < _MARKER_EVERY_S:
+                continue
+            assigned = self._feed.assignment()
+            if not assigned:
+                continue
+            self._readiness.clear("assignment")
+            exhausted = await self._feed.exhausted()
+            async with self._publishing:
+                marks = {}
+                for tp in assigned:
+                    source = f"{self._names.plain(tp.topic)}/{tp.partition}"
+                    idle = await self._idle_ms(tp, source, exhausted)
+                    marks[source] = (self._reached.get(source), idle)
+                await self._mark(marks)
+
+    async def _idle_ms(self, tp: TP, source: str, exhausted: dict[TP, int]) -> int | None:
+        at = time.monotonic()
+        idle_s = at - self._last_text.setdefault(source, at)
+        if idle_s < self._settings.idle_s or tp not in exhausted:
+            return None
+        confirmed = self._confirmed.get(tp)
+        if exhausted[tp] >= 0 and (confirmed is None or exhausted[tp] >= confirmed):
+            return None  # fetched and still in hand
+        return int(idle_s * 1000)
+
+    async def _probe(self) -> None:
+        """Notice a model server that is gone while no text comes."""
+        while True:
+            if time.monotonic() - self._scored_at > _PROBE_EVERY_S:
+                if await self._classifier.ready():
+                    self._release("classifier")
+                else:
+                    self._hold("classifier", "no answer to a probe")
+            await asyncio.sleep(_PROBE_EVERY_S)
+
+    async def _start_offset(self, tp: TP) -> int:
+        offset = await self._feed.first_offset(tp)
+        self._confirmed[tp] = offset
+        return offset
+
+    async def _abandon(self, generation: int) -> None:
+        """Give up the batches in hand: the new generation reads on from what is committed."""
+        async with self._publishing:
+            given_up = 0
+            while not self._queue.empty():
+                work = self._queue.get_nowait()
+                work.task.cancel()
+                given_up += len(work.records)
+            if given_up:
+                self._metrics.abandoned(given_up)
+            log.info("generation_started", generation=generation, abandoned=given_up)
+
+    def _hold(self, reason: str, detail: str) -> None:
+        if reason not in self._readiness.blocked:
+            log.warning("holding", reason=reason, detail=detail)
+        self._readiness.block(reason, detail)
+        self._metrics.holding(reason, True)
+
+    def _release(self, reason: str) -> None:
+        if reason in self._readiness.blocked:
+            log.info("going_on", reason=reason)
+        self._readiness.clear(reason)
+        self._metrics.holding(reason, False)
+
+
+def _bounded(records: list[Incoming], most_bytes: int) -> list[list[Incoming]]:
+    """Cut a batch so that no part is over the limit, unless it is a single record."""
+    parts: list[list[Incoming]] = []
+    size = 0
+    for record in records:
+        length = len(record.value or b"")
+        if not parts or size + length > most_bytes:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += length
+    return parts

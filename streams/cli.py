@@ -1,0 +1,225 @@
+"""What people type."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from streams.adapters.kafka_admin import ensure_topics
+from streams.adapters.logs import configure_logs
+from streams.connectors.replay import ReplayReport, replay
+from streams.core.entities import SHIPPED, EntityIndex
+from streams.core.errors import ConfigurationError, TickertoneError
+from streams.core.topics import Names
+from streams.demo import run_demo
+from streams.embedded.supervisor import Supervisor
+from streams.ledger import check_ledger
+from streams.settings import Settings
+from streams.settings_check import describe, load_settings
+from streams.up import running_stack, start_stack
+from streams.worker import load_rules, run_aggregate, run_score
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Event-driven opinion monitoring: texts from Kafka become sentiment windows and alerts. "
+    "Start with `tickertone demo`; `tickertone check-config` lists the TICKERTONE_… settings.",
+)
+ledger_app = typer.Typer(no_args_is_help=True, help="Prove that nothing was lost or counted twice.")
+app.add_typer(ledger_app, name="ledger")
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; errors are a message and an exit code, never a traceback."""
+    try:
+        app()
+    except ConfigurationError as error:
+        errors.print(f"[red]tickertone:[/] {error}", highlight=False)
+        sys.exit(2)
+    except TickertoneError as error:
+        errors.print(f"[red]tickertone:[/] {type(error).__name__}: {error}", highlight=False)
+        sys.exit(1)
+    except BaseExceptionGroup as group:
+        for one in _flat(group):
+            errors.print(f"[red]tickertone:[/] {type(one).__name__}: {one}", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    flat: list[BaseException] = []
+    for error in group.exceptions:
+        flat += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return flat
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    configure_logs(settings.log_json)
+    return settings
+
+
+def _connected() -> Settings:
+    """Return settings that name a broker: the given one, else that of a running `tickertone up`."""
+    settings = _settings()
+    if settings.kafka.bootstrap is None:
+        stack = running_stack(settings.run_dir)
+        if stack is None:
+            raise ConfigurationError(
+                "no broker: set TICKERTONE_KAFKA__BOOTSTRAP, or start `tickertone up` beside this"
+            )
+        kafka = settings.kafka.model_copy(update=stack)
+        settings = settings.model_copy(update={"kafka": kafka})
+    return settings
+
+
+def _worker(run: Callable[[Settings], None]) -> None:
+    settings = _connected()
+    ensure_topics(settings.kafka)
+    run(settings)
+
+
+@app.command()
+def score() -> None:
+    """Run one score worker: texts in, opinions and votes out. Start as many as you like."""
+    _worker(run_score)
+
+
+@app.command()
+def aggregate() -> None:
+    """Run one aggregate worker: votes in, windows and alerts out. Start as many as you like."""
+    _worker(run_aggregate)
+
+
+@app.command()
+def gateway() -> None:
+    """Run the gateway: REST, live stream and the page."""
+    from streams.gateway.app import serve
+
+    settings = _connected()
+    ensure_topics(settings.kafka)
+    asyncio.run(serve(settings, settings.kafka.bootstrap or ""))
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine; broker and Triton too where the settings name none."""
+    settings = _settings()
+
+    async def run() -> int:
+        async with Supervisor(settings.run_dir) as supervisor:
+            where = await start_stack(
+                supervisor, settings, lambda name, what: console.print(f"{name:<10} {what}")
+            )
+            console.print(f"[green]ready[/]  page {where.gateway}/  broker {where.bootstrap}")
+            for name, url in where.metrics.items():
+                console.print(f"  {name:<10} {url}/metrics")
+            console.print("  beside it, in this directory: tickertone replay FILE")
+            code = await supervisor.run_until_stopped()
+            if supervisor.failure:
+                errors.print(f"[red]tickertone:[/] {supervisor.failure}", highlight=False)
+            return code
+
+    raise typer.Exit(asyncio.run(run()))
+
+
+@app.command()
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="End after the day is shown.")] = False,
+) -> None:
+    """Start everything and replay a fictitious trading day until its alerts are on the screen."""
+    settings = _settings()
+    raise typer.Exit(asyncio.run(run_demo(settings, console, stay=not leave)))
+
+
+@app.command("replay")
+def replay_command(
+    files: Annotated[list[str], typer.Argument(help="JSON Lines, gzipped or not; - is stdin.")],
+    speed: Annotated[
+        str, typer.Option(help="Event seconds per second, or max.", metavar="N|max")
+    ] = "max",
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many lines.")] = None,
+) -> None:
+    """Replay recorded texts with their own event times, then close all windows.
+
+    Beside live traffic use a prefix of its own (TICKERTONE_KAFKA__PREFIX): the end record closes
+    every window of the prefix.
+    """
+    settings = _connected()
+    try:
+        pace = None if speed == "max" else float(speed)
+    except ValueError:
+        raise ConfigurationError(f"--speed is a number or max, not {speed!r}") from None
+    if pace is not None and not pace > 0:
+        raise ConfigurationError("--speed must be above 0")
+    ensure_topics(settings.kafka)
+    with Progress(
+        TextColumn("replay"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[texts]} texts"),
+        TimeRemainingColumn(),
+        console=errors,
+    ) as bar:
+        task = bar.add_task("", total=None, texts=0)
+
+        def progress(report: ReplayReport) -> None:
+            bar.update(
+                task,
+                total=report.total_bytes,
+                completed=report.read_bytes,
+                texts=report.confirmed,
+            )
+
+        report = asyncio.run(
+            replay(
+                files,
+                bootstrap=settings.kafka.bootstrap or "",
+                names=Names(settings.kafka.prefix),
+                speed=pace,
+                limit=limit,
+                idempotent=settings.kafka.transactions,
+                on_progress=progress,
+            )
+        )
+    console.print(f"{report.confirmed} texts in {report.seconds:.1f} s")
+
+
+@app.command("check-config")
+def check_config() -> None:
+    """Print the settings in force, secrets masked; exit with 2 and all problems if any."""
+    settings = _settings()
+    table = Table("setting", "value", "meaning")
+    for name, value, description in describe(settings):
+        table.add_row(name, value, description)
+    console.print(table)
+    rules = load_rules(settings.aggregate.rules)
+    names = EntityIndex.load(SHIPPED, *settings.score.dictionaries)
+    console.print(f"{len(rules)} rules, {len(names)} names of companies: all valid")
+
+
+@ledger_app.command("check")
+def ledger_check() -> None:
+    """Compare inputs with outputs, and votes with what was counted; exit with 1 on a difference."""
+    settings = _connected()
+    names = Names(settings.kafka.prefix)
+    report = asyncio.run(check_ledger(settings.kafka.bootstrap or "", names))
+    for table in report.tables():
+        console.print(table)
+    for difference in report.differences:
+        errors.print(f"[red]{difference}[/]", highlight=False)
+    console.print("[green]balanced[/]" if report.balanced else "[red]NOT balanced[/]")
+    raise typer.Exit(0 if report.balanced else 1)
+
+
+if __name__ == "__main__":
+    main()

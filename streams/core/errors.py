@@ -1,0 +1,107 @@
+"""What can go wrong, shaped by what must happen next.
+
+TickertoneError
+├── RecordError            this record is wrong        → dead letter
+│   ├── UndecodableRecord      not UTF-8, not JSON, not an object
+│   ├── SchemaViolation        JSON, but not a text record (carries the field)
+│   ├── ImplausibleTime        event time before 1990 or after ingestion + 5 min
+│   ├── UnusableText           nothing left after normalising, or too large
+│   └── UnscorableText         the model refuses this one text
+├── TransientError         the world is wrong          → hold, retry in place
+│   ├── ClassifierUnavailable  connect, deadline, overloaded, not ready
+│   └── PublishFailed          the broker did not confirm
+├── ContractError          we are wrong                → stop loudly
+│   ├── BadModelOutput         shape, NaN, rows that do not sum to one
+│   ├── StateMismatch          stored state belongs to another set of topics
+│   └── LostRecords            retention removed records that nobody has read
+└── ConfigurationError     before anything starts      → exit code 2
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter; also the label of the metric."""
+
+    UNDECODABLE = "undecodable"
+    SCHEMA = "schema"
+    IMPLAUSIBLE_TIME = "implausible_time"
+    UNUSABLE_TEXT = "unusable_text"
+    UNSCORABLE = "unscorable"
+
+
+class TickertoneError(Exception):
+    """The root of all errors that Tickertone raises on purpose."""
+
+
+class RecordError(TickertoneError):
+    """This record is wrong: it goes to the dead letters, the others go on."""
+
+    reason: ClassVar[Reason]
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UndecodableRecord(RecordError):
+    """The value is not UTF-8, not JSON or not an object."""
+
+    reason = Reason.UNDECODABLE
+
+
+class SchemaViolation(RecordError):
+    """The value is JSON but not a text record; `field` is the path of the first fault."""
+
+    reason = Reason.SCHEMA
+
+
+class ImplausibleTime(RecordError):
+    """The event time lies before 1990 or more than five minutes after ingestion."""
+
+    reason = Reason.IMPLAUSIBLE_TIME
+
+
+class UnusableText(RecordError):
+    """The text is empty after normalising, or larger than the limit."""
+
+    reason = Reason.UNUSABLE_TEXT
+
+
+class UnscorableText(RecordError):
+    """The model refuses this one text."""
+
+    reason = Reason.UNSCORABLE
+
+
+class TransientError(TickertoneError):
+    """The world is wrong: hold and retry in place."""
+
+
+class ClassifierUnavailable(TransientError):
+    """The model server does not answer in time, is overloaded or not ready."""
+
+
+class PublishFailed(TransientError):
+    """The broker did not confirm a record."""
+
+
+class ContractError(TickertoneError):
+    """We are wrong: stop loudly, commit nothing."""
+
+
+class BadModelOutput(ContractError):
+    """The model answered something that is not a probability distribution."""
+
+
+class StateMismatch(ContractError):
+    """Stored state belongs to other topics, another partition count or a newer schema."""
+
+
+class LostRecords(ContractError):
+    """Records were removed by retention before they were read."""
+
+
+class ConfigurationError(TickertoneError):
+    """The settings or the surroundings do not allow a start; the message says what to do."""

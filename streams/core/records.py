@@ -1,0 +1,205 @@
+"""The records on the wire, version 1. Times are milliseconds since the epoch (UTC), scores and
+weights integers of 10⁻⁶ (votes) or rounded decimals (what people and other teams read).
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Source = Literal["news", "social"]
+MILLION = 1_000_000
+
+
+class Kind(StrEnum):
+    """What a record of votes.v1 (or an input topic) is; carried in the header `kind`."""
+
+    VOTE = "vote"
+    MARKER = "marker"
+    CONTROL = "control"
+    END = "end"
+
+
+KIND_HEADER = "kind"
+
+
+class Origin(NamedTuple):
+    """Where a text lay: input topic, partition, offset. On every output of score."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def source(self) -> str:
+        """Topic and partition, as the markers name them."""
+        return f"{self.topic}/{self.partition}"
+
+
+def parse_time(value: Any) -> int:
+    """Return milliseconds since the epoch of an ISO 8601 string or of integer milliseconds.
+
+    A string without a zone is UTC.
+
+    Raises:
+        ValueError: neither form.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be an ISO 8601 string or integer milliseconds since the epoch")
+    if isinstance(value, int):
+        return value
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = moment.replace(microsecond=0)
+    return round(seconds.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+Time = Annotated[int, BeforeValidator(parse_time)]
+Short = Annotated[str, Field(max_length=512)]
+
+
+class Text(BaseModel):
+    """A text as producers send it. Only `text` and `published_at` are required; unknown fields
+    are kept on the topic and ignored here.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    text: str
+    published_at: Time
+    observed_at: Time | None = None
+    source: Source | None = None
+    channel: Annotated[str, Field(pattern=r"^[\w.:-]{1,64}$")] | None = None
+    id: Short | None = None
+    title: Annotated[str, Field(max_length=4000)] | None = None
+    url: Annotated[str, Field(max_length=4096)] | None = None
+    author: Short | None = None
+    lang: Annotated[str, Field(max_length=35)] | None = None
+    tickers: list[Annotated[str, Field(min_length=1, max_length=32)]] | None = None
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Sentiment(_Record):
+    """Probabilities of the three classes; `score` = positive - negative, in [-1, 1]."""
+
+    negative: float
+    neutral: float
+    positive: float
+    score: float
+
+
+class Entity(_Record):
+    """A company a text speaks about. Spans are of the normalised text, in characters."""
+
+    subject: str
+    spans: list[tuple[int, int]]
+    relevance: float
+    sentiment: Sentiment
+
+
+class Opinion(_Record):
+    """What became of one text (opinions.v1, key = text id)."""
+
+    id: str
+    outcome: Literal["scored", "filtered"]
+    reason: str | None = None
+    origin: Origin
+    source: Source
+    channel: str
+    event_time: int
+    lang: str | None = None
+    text: str
+    url: str | None = None
+    author: str | None = None
+    sentiment: Sentiment | None = None
+    topic: str | None = None
+    topic_probability: float | None = None
+    entities: list[Entity] = []
+    round_up: bool = False
+    fingerprint: str = ""
+    model: str = ""
+    ingested_at: int = 0
+    scored_at: int = 0
+
+
+class Evidence(_Record):
+    """A text that moved a window, with its weight in it and its own score."""
+
+    text_id: str
+    event_time: int
+    channel: str
+    origin: Origin
+    score: float
+    weight: float
+    copies: int = 1
+    snippet: str
+
+
+class WindowValues(_Record):
+    """One window's numbers. Indices lie in [-1, 1]; None where there is no evidence."""
+
+    texts: int
+    stories: int
+    negative: int
+    neutral: int
+    positive: int
+    index: float | None
+    """original index: a story's n-th copy weighs 0.75^(n-1)"""
+    echo_index: float | None
+    """echo index: every copy weighs the same"""
+    low: float | None
+    high: float | None
+    """95 % interval of the original index"""
+    effective: float
+    """effective sample (Σw)²/Σw²"""
+    baseline: float | None
+    """the subject's own shrunk tone over the last 30 days"""
+    z_tone: float | None
+    z_volume: float | None
+    evidence: list[Evidence]
+
+
+class Window(_Record):
+    """All windows of a subject as of a closed minute (windows.v1, key = subject)."""
+
+    subject: str
+    minute: int
+    """minutes since the epoch of the closed minute; windows end at (minute + 1) · 60,000 ms"""
+    revision: int
+    windows: dict[str, WindowValues]
+    """keys 5m, 30m, 8h, 24h"""
+    watermark: int
+    model: str
+    closed_at: int
+    """wall clock at which the record was made"""
+
+
+class Alert(_Record):
+    """One revision of an alert (alerts.v1, key = alert id)."""
+
+    id: str
+    revision: int
+    state: Literal["confirmed", "updated", "resolved"]
+    severity: Literal["info", "warning", "critical"]
+    rule: str
+    subject: str
+    window: str
+    first_minute: int
+    minute: int
+    summary: str
+    """a sentence a person can read"""
+    numbers: WindowValues
+    evidence: list[Evidence]
+    model: str
+    stages: dict[str, int]
+    """milliseconds: published (event time of the newest text), ingested, scored, alerted"""
+
+    @property
+    def event_id(self) -> str:
+        """The id of this revision, the same everywhere."""
+        return f"{self.id}.{self.revision}"

@@ -1,0 +1,97 @@
+"""Votes and markers: what score writes to votes.v1 and aggregate folds."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+from streams.core.records import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One text's opinion about one subject. Scores and weights are integers of 10⁻⁶."""
+
+    id: str
+    text_id: str
+    subject: str
+    event_time: int
+    channel: str
+    score: int
+    """p⁺ - p⁻, in [-10⁶, 10⁶]"""
+    label: int
+    """class index, in the order of `SENTIMENTS`"""
+    relevance: int
+    confidence: int
+    fingerprint: str
+    author: str
+    origin: Origin
+    index: int
+    """place within the text: entities by first mention, then market, then the topic"""
+    model: str
+    ingested_at: int
+    scored_at: int
+    snippet: str
+
+    @property
+    def minute(self) -> int:
+        """The minute since the epoch to which the vote belongs."""
+        return self.event_time // 60_000
+
+    @property
+    def weight(self) -> int:
+        """Relevance times confidence, in 10⁻⁶."""
+        return self.relevance * self.confidence // 1_000_000
+
+    def to_list(self) -> list[Any]:
+        """Return the fields in order: the compact form of state rows."""
+        values = [getattr(self, name) for name in self.__slots__]
+        values[_ORIGIN] = list(self.origin)
+        return values
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Self:
+        """Read the compact form."""
+        values[_ORIGIN] = Origin(*values[_ORIGIN])
+        return cls(*values)
+
+    def to_json(self) -> bytes:
+        """Return the record of votes.v1."""
+        return orjson.dumps(dict(zip(self.__slots__, self.to_list(), strict=True)))
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Self:
+        """Read a record of votes.v1; unknown fields are ignored."""
+        fields = orjson.loads(value)
+        return cls.from_list([fields[name] for name in cls.__slots__])
+
+
+_ORIGIN = Vote.__slots__.index("origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """How far some sources have come, sent behind the votes it covers to every partition.
+
+    One marker speaks for all sources of a batch (`marks`), which saves a record per source.
+    """
+
+    generation: int
+    """score's consumer generation"""
+    marks: dict[str, tuple[int | None, int | None]]
+    """source → (largest event time of its confirmed texts, milliseconds idle or None)"""
+    sources: tuple[str, ...]
+    """all partitions of all input topics, as score sees them"""
+
+    def to_json(self) -> bytes:
+        """Return the record of votes.v1 (header `kind: marker`)."""
+        return orjson.dumps(
+            {"generation": self.generation, "marks": self.marks, "sources": self.sources}
+        )
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Self:
+        """Read a record of votes.v1."""
+        fields = orjson.loads(value)
+        marks = {source: (mark[0], mark[1]) for source, mark in fields["marks"].items()}
+        return cls(fields["generation"], marks, tuple(fields["sources"]))

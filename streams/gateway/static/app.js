@@ -1,0 +1,142 @@
+// The page: alerts on one side, one subject on the other. No framework, no build.
+
+import { alertsOf, drawAlerts, listen, loadAlerts, newest } from "./alerts.js";
+import { drawChart } from "./chart.js";
+import { ask, byId, make, moment, showEmpty, signed, snippet, tone } from "./dom.js";
+import { setUpPicker } from "./picker.js";
+
+const HOUR = 3_600_000;
+const WINDOWS = [["30m", "30 min"], ["8h", "8 h"], ["24h", "24 h"]];
+const RANGES = [["6", "6 h"], ["24", "24 h"], ["168", "7 days"], ["0", "all"]];
+const EVERY = { 6: 1, 24: 1, 168: 10, 0: 30 };
+const REFRESH_MS = 10_000;
+
+const chosen = { subject: null, window: "8h", range: "24" };
+let shown = null;
+let turn = 0;
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  chosen.subject = given.get("subject");
+  if (WINDOWS.some(([key]) => key === given.get("window"))) chosen.window = given.get("window");
+  if (RANGES.some(([key]) => key === given.get("range"))) chosen.range = given.get("range");
+}
+
+function choose(change) {
+  Object.assign(chosen, change);
+  chosen.subject ??= shown?.subject ?? "market";
+  history.replaceState(null, "", `#${new URLSearchParams(chosen)}`);
+  refresh();
+}
+
+const chooseSubject = (subject) => choose({ subject });
+
+function setUpChoice(id, options, name) {
+  byId(id).append(...options.map(([value, label]) => {
+    const input = make("input", { type: "radio", name, value, checked: chosen[name] === value });
+    input.addEventListener("change", () => choose({ [name]: value }));
+    return make("label", {}, input, make("span", { textContent: label }));
+  }));
+}
+
+async function refresh() {
+  const mine = ++turn;
+  try {
+    await refreshSubject(mine);
+  } catch {
+    status("down", "The gateway does not answer");
+  }
+}
+
+async function refreshSubject(mine) {
+  const subject = chosen.subject ?? newest()?.subject ?? "market";
+  const path = `/v1/subjects/${encodeURIComponent(subject)}`;
+  const last = (await ask(`${path}/windows?limit=1`))?.items[0];
+  const { window, range } = chosen;
+  const from = last && range !== "0" ? `&from=${last.end - range * HOUR}` : "";
+  const [items, texts, about] = await Promise.all([
+    last ? ask(`${path}/windows?limit=2000&every=${EVERY[range]}${from}`) : null,
+    ask(`${path}/texts?limit=20`),
+    ask(`/v1/subjects?limit=500&q=${encodeURIComponent(subject)}`),
+  ]);
+  if (mine !== turn) return; // another subject was chosen meanwhile
+  const name = about.items.find((item) => item.id === subject)?.name ?? subject;
+  byId("subject-title").textContent = name;
+  byId("subject-id").textContent = last ? "" : subject;
+  if (last) byId("subject-id").append(`${subject} · as of `, moment(last.end), ` · model ${last.model}`);
+  shown = { items: items?.items ?? [], window, subject, name };
+  drawTiles(last?.windows[window]);
+  drawTexts(texts?.items ?? []);
+  await redrawChart();
+}
+
+async function redrawChart() {
+  if (!shown) return;
+  await drawChart(shown.items, shown.window, alertsOf(shown.subject), shown.name);
+  showEmpty(byId("chart-empty"), shown.items.length ? null :
+    `Nothing has been measured about ${shown.name} yet. A minute after the first texts the index ` +
+    "appears here. Send one to try:\n\n" +
+    `curl ${location.origin}/v1/texts -H 'content-type: application/json' \\\n` +
+    `  -d '{"text": "Apple raises its outlook", "published_at": "${new Date().toISOString()}"}'`);
+}
+
+function drawTiles(values) {
+  const tile = (label, text, note, value) => make("div", {}, make("dt", { textContent: label }),
+    make("dd", { data: { tone: value === undefined ? "none" : tone(value) } }, text,
+      note ? make("small", { textContent: note }) : null));
+  byId("tiles").hidden = !values;
+  if (!values) return;
+  byId("tiles").replaceChildren(
+    tile("Index", signed(values.index), null, values.index ?? 0),
+    tile("Usual tone", signed(values.baseline)),
+    tile("Tone against usual", signed(values.z_tone, 1), "σ"),
+    tile("Volume against usual", signed(values.z_volume, 1), "σ"),
+    tile("Texts", values.texts.toLocaleString(), `${values.stories.toLocaleString()} stories`),
+    tile("Echo index", signed(values.echo_index)),
+  );
+}
+
+function drawTexts(texts) {
+  showEmpty(byId("texts-empty"), texts.length ? null : "No scored texts about this subject yet.");
+  byId("text-list").replaceChildren(...texts.map((text) => snippet(
+    text.sentiment?.score ?? null, text.text,
+    [text.channel, " · ", moment(text.event_time), text.topic ? ` · ${text.topic}` : ""], text.url,
+  )));
+}
+
+function status(state, text) {
+  if (byId("status").textContent === text) return;
+  byId("status").dataset.state = state;
+  byId("status").textContent = text;
+}
+
+async function onStream(state) {
+  if (state === "live") {
+    status("live", "Live");
+    await reload(); // whatever happened while we were away
+  } else {
+    status("wait", "Reconnecting…");
+  }
+}
+
+async function reload() {
+  try {
+    await loadAlerts();
+  } catch {
+    return status("down", "The gateway does not answer");
+  }
+  drawAlerts(chooseSubject);
+  return refresh();
+}
+
+readAddress();
+setUpChoice("window-choice", WINDOWS, "window");
+setUpChoice("range-choice", RANGES, "range");
+setUpPicker(chooseSubject);
+byId("only-open").addEventListener("change", () => drawAlerts(chooseSubject));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawChart);
+listen((alert) => {
+  drawAlerts(chooseSubject);
+  if (alert.subject === shown?.subject) refresh();
+}, onStream);
+setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);

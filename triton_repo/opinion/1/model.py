@@ -1,0 +1,118 @@
+"""Texts in, probabilities out: what Triton's Python backend runs for the model `opinion`.
+
+All texts of all requests are tokenised in one call, sorted by length, run in sub-batches
+bounded by a token budget, and handed back to their requests. A text's probabilities do not
+depend on the other texts: arithmetic is float32 and padding is masked.
+
+Imports only what the model's environment has: nothing of `streams` or `models`.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+from tokenizers import Tokenizer
+
+_OUTPUTS = ("SENTIMENT", "TOPIC")
+
+
+class TritonPythonModel:
+    """One instance per model process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load tokenizer and network of this version."""
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+
+        def number(name: str, default: int) -> int:
+            return int(parameters.get(name, {}).get("string_value", default))
+
+        folder = Path(args["model_repository"]) / args["model_version"]
+        missing = [n for n in ("model.onnx", "tokenizer.json") if not (folder / n).is_file()]
+        if missing:
+            raise pb_utils.TritonModelException(
+                f"{' and '.join(missing)} missing in version {args['model_version']}; make them "
+                "with: python -m models.export --weights FILE --out FOLDER"
+            )
+        self.budget = number("token_budget", 2048)
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(number("max_tokens", 128))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = number("intra_op_threads", 0) or _cores()
+        options.inter_op_num_threads = 1
+        # Shapes vary from call to call: plans made for one shape would only pile up.
+        options.enable_mem_pattern = False
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def execute(self, requests: list) -> list:
+        """Answer every request; what is wrong with one request is that request's error."""
+        texts: list[str] = []
+        spans: list[tuple[int, int] | str] = []
+        for request in requests:
+            raw = pb_utils.get_input_tensor_by_name(request, "TEXT").as_numpy().reshape(-1)
+            try:
+                decoded = [bytes(value).decode("utf-8") for value in raw]
+            except UnicodeDecodeError as exc:
+                spans.append(f"TEXT is not UTF-8: {exc.reason} at byte {exc.start}")
+                continue
+            spans.append((len(texts), len(texts) + len(decoded)))
+            texts += decoded
+        results = self._infer(texts)
+        return [_response(span, results) for span in spans]
+
+    def _infer(self, texts: list[str]) -> list[np.ndarray]:
+        """Return float32 [texts, 3] and [texts, topics] in the order of the texts."""
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
+        results: list[np.ndarray] = []
+        for rows in plan([len(tokens) for tokens in ids], self.budget):
+            width = len(ids[rows[-1]])
+            input_ids = np.zeros((len(rows), width), np.int64)
+            mask = np.zeros((len(rows), width), np.int64)
+            for i, row in enumerate(rows):
+                input_ids[i, : len(ids[row])] = ids[row]
+                mask[i, : len(ids[row])] = 1
+            outputs = self.session.run(
+                [name.lower() for name in _OUTPUTS],
+                {"input_ids": input_ids, "attention_mask": mask},
+            )
+            if not results:
+                results = [np.empty((len(texts), o.shape[1]), np.float32) for o in outputs]
+            for result, output in zip(results, outputs, strict=True):
+                result[rows] = output
+        return results
+
+
+def plan(lengths: list[int], budget: int) -> list[list[int]]:
+    """Return row numbers in groups, each sorted by length, with rows x longest <= budget.
+
+    A group has at least one row, so a text longer than the budget runs alone.
+    """
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if groups and (len(groups[-1]) + 1) * lengths[row] <= budget:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _response(span: tuple[int, int] | str, results: list[np.ndarray]) -> object:
+    if isinstance(span, str):
+        error = pb_utils.TritonError(span, pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse(output_tensors=[], error=error)
+    start, end = span
+    return pb_utils.InferenceResponse(
+        output_tensors=[
+            pb_utils.Tensor(name, np.ascontiguousarray(result[start:end]))
+            for name, result in zip(_OUTPUTS, results, strict=True)
+        ]
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
