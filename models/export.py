@@ -125,7 +125,7 @@ def sample_texts() -> list[str]:
     verbs = ("beats estimates", "sinks 12%", "to acquire", "cuts its dividend", "is flat after",
              "faces a probe over", "names new CFO at", "gains as investors fear")  # fmt: skip
     tails = ("", " - Reuters", " 🚀🚀 to the moon", " @user so true!!", " in Q3, sources say",
-             " (€4.2 bn)", " Gewinnwarnung für 2025", " 株価が上昇", " https", " #earnings #stocks")  # fmt: skip
+             " (€4.2 bn)", " Gewinnwarnung für 2025", " 株価が上昇", " #stocks")  # fmt: skip
     rng = random.Random(0)
 
     def sentence() -> str:

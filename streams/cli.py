@@ -19,6 +19,7 @@ from streams.core.topics import Names
 from streams.demo import run_demo
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import check_ledger
+from streams.offline import differing, fold_votes, published_windows
 from streams.settings import Settings
 from streams.settings_check import describe, load_settings
 from streams.up import running_stack, start_stack
@@ -208,7 +209,11 @@ def check_config() -> None:
 
 
 @ledger_app.command("check")
-def ledger_check() -> None:
+def ledger_check(
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Also fold all votes anew and compare the windows.")
+    ] = False,
+) -> None:
     """Compare inputs with outputs, and votes with what was counted; exit with 1 on a difference."""
     settings = _connected()
     names = Names(settings.kafka.prefix)
@@ -218,7 +223,24 @@ def ledger_check() -> None:
     for difference in report.differences:
         errors.print(f"[red]{difference}[/]", highlight=False)
     console.print("[green]balanced[/]" if report.balanced else "[red]NOT balanced[/]")
-    raise typer.Exit(0 if report.balanced else 1)
+    same = not windows or _windows_stand(settings, names)
+    raise typer.Exit(0 if report.balanced and same else 1)
+
+
+def _windows_stand(settings: Settings, names: Names) -> bool:
+    bootstrap = settings.kafka.bootstrap or ""
+    rules = load_rules(settings.aggregate.rules)
+    lateness_ms = round(settings.aggregate.lateness_s * 1000)
+    offline = asyncio.run(fold_votes(bootstrap, names, rules, lateness_ms))
+    published = asyncio.run(published_windows(bootstrap, names))
+    wrong = differing(offline.windows, published)
+    console.print(
+        f"{len(published)} closed minutes published, {len(offline.windows)} by folding all votes "
+        f"anew, {len(wrong)} differ"
+    )
+    for place in wrong[:20]:
+        errors.print(f"[red]{place}[/]", highlight=False)
+    return not wrong
 
 
 if __name__ == "__main__":

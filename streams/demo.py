@@ -1,10 +1,12 @@
 """The demo: a fictitious trading day becomes alerts with their evidence, on the real parts."""
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 
 import aiohttp
+import orjson
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,9 +18,11 @@ from streams.core.records import Alert
 from streams.core.topics import Names
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import check_ledger
+from streams.samples import COMPANIES, STREAM
 from streams.settings import Settings
-from streams.up import Addresses, sample, start_stack
+from streams.up import Addresses, start_stack
 
+_LAST_ALERTS_S = 2.0
 _COLOURS = {"critical": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -39,7 +43,7 @@ async def run_demo(settings: Settings, console: Console, *, stay: bool) -> int:
         console.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {name:<10} {what}")
 
     console.print("[bold]Tickertone demo[/]: a fictitious trading day, on a real broker and model")
-    dictionaries = f'["{sample("companies.csv")}"]'
+    dictionaries = json.dumps([str(COMPANIES)])
     async with Supervisor(settings.run_dir) as supervisor:
         where = await start_stack(
             supervisor, settings, progress, {"TICKERTONE_SCORE__DICTIONARIES": dictionaries}
@@ -49,6 +53,7 @@ async def run_demo(settings: Settings, console: Console, *, stay: bool) -> int:
         shown = asyncio.create_task(_show_alerts(where, console, ready))
         try:
             ok = await _replay_day(settings, where, console)
+            await asyncio.sleep(_LAST_ALERTS_S)
             console.print(
                 "The day is over: every text is accounted for."
                 if ok
@@ -63,13 +68,15 @@ async def run_demo(settings: Settings, console: Console, *, stay: bool) -> int:
             return 0 if ok else 1
         finally:
             shown.cancel()
-            await asyncio.gather(shown, return_exceptions=True)
+            for outcome in await asyncio.gather(shown, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    console.print(f"[red]the live stream ended: {outcome!r}[/]")
 
 
 async def _replay_day(settings: Settings, where: Addresses, console: Console) -> bool:
     names = Names(settings.kafka.prefix)
     report = await replay(
-        [str(sample("trading_day.jsonl.gz"))], bootstrap=where.bootstrap, names=names
+        [str(STREAM)], bootstrap=where.bootstrap, names=names
     )
     console.print(f"replayed {report.confirmed} texts in {report.seconds:.1f} s")
     return await _settled(where, names, console, report)
@@ -107,7 +114,7 @@ async def _show_alerts(where: Addresses, console: Console, ready: float) -> None
         async for raw in response.content:
             line = raw.decode().strip()
             if line.startswith("data:"):
-                alert = Alert.model_validate_json(line[5:])
+                alert = Alert.model_validate(orjson.loads(line[5:])["alert"])
                 console.print(render_alert(alert))
                 console.print(f"[dim]{time.monotonic() - ready:.1f} s after being ready[/]")
 

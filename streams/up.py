@@ -78,16 +78,14 @@ async def start_stack(
         "TICKERTONE_TRITON__URL": triton,
         "TICKERTONE_RUN_DIR": str(settings.run_dir.resolve()),
     }
-    urls = {"score": _local(score), "aggregate": _local(aggregate)}
-    for name, port in (("score", score), ("aggregate", aggregate)):
-        supervisor.add(_worker(name, {**workers, "TICKERTONE_METRICS__PORT": str(port)}, port))
-    supervisor.add(
-        _worker("gateway", {**workers, "TICKERTONE_GATEWAY__PORT": str(gateway)}, gateway)
-    )
+    ours = {"score": score, "aggregate": aggregate, "gateway": gateway}
+    for name, port in ours.items():
+        supervisor.add(worker_spec(name, workers, port))
     await supervisor.start_all(on_progress)
     stack = {"bootstrap": bootstrap, "transactions": settings.kafka.bootstrap is not None}
     (settings.run_dir / _STACK).write_text(json.dumps({**stack, "pid": os.getpid()}))
-    return Addresses(bootstrap, triton, _local(gateway), urls)
+    urls = {name: _local(port) for name, port in ours.items()}
+    return Addresses(bootstrap, triton, urls["gateway"], urls)
 
 
 def running_stack(run_dir: Path) -> dict[str, Any] | None:
@@ -103,7 +101,16 @@ def _local(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _worker(name: str, environment: Mapping[str, str], port: int) -> ChildSpec:
+def worker_spec(name: str, environment: Mapping[str, str], port: int) -> ChildSpec:
+    """Return how to run one of our processes; its port answers /readyz and /healthz.
+
+    Args:
+        name: Its command.
+        environment: Its settings, on top of ours.
+        port: Of the gateway, or of a worker's metrics.
+    """
+    port_name = "GATEWAY" if name == "gateway" else "METRICS"
+    environment = {**environment, f"TICKERTONE_{port_name}__PORT": str(port)}
     return ChildSpec(
         name,
         (sys.executable, "-m", "streams.cli", name),
@@ -125,8 +132,3 @@ def _answers(url: str) -> Probe:
             return False
 
     return probe
-
-
-def sample(name: str) -> Path:
-    """Return a file of the sample stream that ships with Tickertone."""
-    return Path(__file__).parent / "samples" / name

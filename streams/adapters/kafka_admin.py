@@ -1,5 +1,7 @@
 """Creating the topics, over kafka-python's admin client."""
 
+import socket
+import time
 from collections.abc import Iterable
 
 from kafka import KafkaAdminClient
@@ -11,20 +13,29 @@ from streams.core.topics import SPECS, Names, TopicSpec
 from streams.settings import KafkaSettings
 
 
-def ensure_topics(settings: KafkaSettings, specs: Iterable[TopicSpec] = SPECS) -> list[str]:
+def ensure_topics(
+    settings: KafkaSettings, specs: Iterable[TopicSpec] = SPECS, patience_s: float = 8.0
+) -> list[str]:
     """Create the topics that are missing and return their names; nothing is ever changed.
+
+    Args:
+        settings: The broker.
+        specs: The topics.
+        patience_s: How long to wait for a broker that does not listen yet.
 
     Raises:
         ConfigurationError: no broker answers at the address, or it refuses a topic.
     """
     names = Names(settings.prefix)
+    _wait_for_listener(settings.bootstrap or "", patience_s)
     try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap, request_timeout_ms=20_000)
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap,
+            bootstrap_timeout_ms=8_000,
+            request_timeout_ms=20_000,
+        )
     except (KafkaError, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"no Kafka broker answers at {settings.bootstrap}: {error}. "
-            "Check TICKERTONE_KAFKA__BOOTSTRAP, or leave it empty for the embedded broker."
-        ) from error
+        raise _no_broker(settings.bootstrap, error) from error
     try:
         there = set(admin.list_topics())
         missing = [
@@ -46,3 +57,27 @@ def ensure_topics(settings: KafkaSettings, specs: Iterable[TopicSpec] = SPECS) -
         raise ConfigurationError(f"the broker refuses to create topics: {error}") from error
     finally:
         admin.close()
+
+
+def _wait_for_listener(bootstrap: str, patience_s: float) -> None:
+    """Find out at once what the client would say after half a minute of logged retries."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        for address in bootstrap.split(","):
+            host, _, port = address.strip().rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+            except (OSError, ValueError) as error:
+                failure = error
+            else:
+                return
+        if time.monotonic() > deadline or isinstance(failure, ValueError):
+            raise _no_broker(bootstrap, failure) from failure
+        time.sleep(0.2)
+
+
+def _no_broker(bootstrap: str | None, why: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"no Kafka broker answers at {bootstrap}: {why}. "
+        "Check TICKERTONE_KAFKA__BOOTSTRAP, or leave it empty for the embedded broker."
+    )

@@ -1,5 +1,6 @@
 """Sending records so that they stand, in order, before anything is committed."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,6 +17,8 @@ from streams.settings import KafkaSettings
 
 _MAX_REQUEST_BYTES = (2 << 20) + 65_536
 _BATCH_BYTES = 512 << 10
+# After a fatal error aiokafka fails by assertion; so it does for a partition that is not there.
+_FAILURES = (KafkaError, AssertionError)
 
 
 class Fenced(PublishFailed):
@@ -56,10 +59,13 @@ class Publisher:
         """
         try:
             await self._producer.start()
-        except ProducerFenced as error:
-            raise Fenced("fenced at start") from error
-        except KafkaError as error:
-            raise PublishFailed(f"the broker does not answer: {error}") from error
+        except BaseException as error:
+            await self._producer.stop()
+            if isinstance(error, ProducerFenced):
+                raise Fenced("fenced at start") from error
+            if isinstance(error, KafkaError):
+                raise PublishFailed(f"the broker does not answer: {error}") from error
+            raise
 
     async def stop(self) -> None:
         """Disconnect; what was confirmed stays, an open transaction is aborted."""
@@ -82,23 +88,28 @@ class Publisher:
             if partition is None:
                 partition = await self._partition(record.topic, record.key or b"")
             by_partition[record.topic, partition].append(record)
+        pending: list[asyncio.Future[Any]] = []
         try:
-            pending = [
-                future
-                for (topic, partition), run in by_partition.items()
-                for future in await self._send_run(topic, partition, run, now_ms)
-            ]
+            for (topic, partition), run in by_partition.items():
+                await self._send_run(topic, partition, run, now_ms, pending)
             for future in pending:
                 await future
         except ProducerFenced as error:
             raise Fenced("another owner has started") from error
-        except KafkaError as error:
+        except _FAILURES as error:
             raise PublishFailed(f"not confirmed: {error!r}") from error
+        finally:
+            for future in pending:  # the first error is enough, no need to log the others
+                future.add_done_callback(_retrieve)
 
     async def _send_run(
-        self, topic: str, partition: int, run: Sequence[Outgoing], now_ms: int
-    ) -> list[Any]:
-        pending: list[Any] = []
+        self,
+        topic: str,
+        partition: int,
+        run: Sequence[Outgoing],
+        now_ms: int,
+        pending: list[asyncio.Future[Any]],
+    ) -> None:
         full_name = self._names.topic(topic)
         batch = self._producer.create_batch()
 
@@ -118,7 +129,6 @@ class Publisher:
                 batch = self._producer.create_batch()
                 batch.append(**fields, headers=list(record.headers))
         await submit()
-        return pending
 
     async def _partition(self, topic: str, key: bytes) -> int:
         known = self._partition_of.get((topic, key))
@@ -134,6 +144,11 @@ class Publisher:
         return _Transaction(self._producer if self._transactional else None)
 
 
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
 class _Transaction:
     def __init__(self, producer: Any) -> None:
         self._inner = producer.transaction() if producer else None
@@ -144,7 +159,7 @@ class _Transaction:
                 await self._inner.__aenter__()
             except ProducerFenced as error:
                 raise Fenced("another owner has started") from error
-            except KafkaError as error:
+            except _FAILURES as error:
                 raise PublishFailed(f"no transaction: {error!r}") from error
         return self
 
@@ -159,5 +174,5 @@ class _Transaction:
                 await self._inner.__aexit__(kind, error, trace)
             except ProducerFenced as fenced:
                 raise Fenced("another owner has started") from fenced
-            except KafkaError as failed:
+            except _FAILURES as failed:
                 raise PublishFailed(f"the transaction failed: {failed!r}") from failed

@@ -58,6 +58,10 @@ _BROKEN = ("stub process", "not healthy", "shared memory", "shutting down")
 """Errors of the model process itself, which Triton reports as if the model had raised them."""
 
 
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
 class _Refused(Exception):
     """The server does not take this request; its texts may be at fault."""
 
@@ -196,6 +200,7 @@ class TritonClassifier:
             & tenacity.retry_if_exception(lambda _: self._closed()),
             stop=tenacity.stop_after_attempt(self._settings.attempts),
             wait=tenacity.wait_fixed(0.1) + tenacity.wait_random_exponential(0.2, max=5),
+            sleep=_pause,
             reraise=True,
         ):
             with attempt:

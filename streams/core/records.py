@@ -161,7 +161,7 @@ class WindowValues(_Record):
     """the subject's own shrunk tone over the last 30 days"""
     z_tone: float | None
     z_volume: float | None
-    evidence: list[Evidence]
+    evidence: list[Evidence] = []
 
 
 class Window(_Record):
@@ -194,7 +194,7 @@ class Alert(_Record):
     summary: str
     """a sentence a person can read"""
     numbers: WindowValues
-    evidence: list[Evidence]
+    evidence: list[Evidence] = []
     model: str
     stages: dict[str, int]
     """milliseconds: published (event time of the newest text), ingested, scored, alerted"""

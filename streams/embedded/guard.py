@@ -43,8 +43,7 @@ def main(pid_file: str, argv: list[str]) -> int:
     try:
         return _watch(child, wake)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(pid_file)  # noqa: PTH108
+        _forget(pid_file, child)
 
 
 def _become(argv: list[str], guard: int, libc: ctypes.CDLL | None) -> None:
@@ -98,6 +97,15 @@ def _leave(status: int) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code
+
+
+def _forget(pid_file: str, child: int) -> None:
+    """Remove the pid file, unless a newer child has it by now."""
+    with contextlib.suppress(FileNotFoundError):
+        with open(pid_file) as file:  # noqa: PTH123
+            ours = file.read() == str(child)
+        if ours:
+            os.unlink(pid_file)  # noqa: PTH108
 
 
 def _others() -> list[int]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from streams.embedded import guard
 
 _POLL_S = 0.05
+_LOG_BYTES = 10_000_000
+"""A larger log is put aside at the next start; one such is kept."""
 
 
 class ChildProcess:
@@ -48,6 +50,8 @@ class ChildProcess:
         self._close_pipe()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.unlink(missing_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(  # noqa: S603 - what our caller wants to run
                 [
@@ -76,8 +80,15 @@ class ChildProcess:
         """Return the exit code (128 + signal number for a signal) or None while it runs."""
         if self._guard is None:
             return None
+        ended = self._guard.returncode is not None
         code = self._guard.poll()
-        return code if code is None or code >= 0 else 128 - code
+        if code is None or code >= 0:
+            return code
+        if not ended:
+            # The guard itself was killed: the kernel took the child, we take grandchildren.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._guard.pid, signal.SIGKILL)
+        return 128 - code
 
     async def wait(self) -> int:
         """Return the exit code when the command has ended."""

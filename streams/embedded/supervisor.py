@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from streams.core.errors import ConfigurationError
 from streams.embedded.process import ChildProcess
@@ -85,6 +86,8 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._hurry = False
+        self._handled: list[signal.Signals] = []
+        self._lock: TextIO | None = None
         self._progress: Progress = lambda _name, _what: None
 
     def add(self, spec: ChildSpec) -> Self:
@@ -95,10 +98,27 @@ class Supervisor:
         return self
 
     async def __aenter__(self) -> Self:
+        """Take the run directory and the signals.
+
+        Raises:
+            ConfigurationError: another supervisor runs children in this directory.
+        """
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.run_dir / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            self._lock.close()
+            raise ConfigurationError(
+                f"another Tickertone runs in {self.run_dir.resolve()}; stop it, or name another "
+                "directory in TICKERTONE_RUN_DIR"
+            ) from exc
+        loop = asyncio.get_running_loop()
         if self._signals:
-            loop = asyncio.get_running_loop()
-            for number in _SIGNALS:
-                loop.add_signal_handler(number, self.stop)
+            # What was set to be ignored (nohup, background jobs) stays ignored.
+            self._handled = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        for number in self._handled:
+            loop.add_signal_handler(number, self.stop)
         return self
 
     async def __aexit__(
@@ -110,10 +130,11 @@ class Supervisor:
         try:
             await self.stop_all()
         finally:
-            if self._signals:
-                loop = asyncio.get_running_loop()
-                for number in _SIGNALS:
-                    loop.remove_signal_handler(number)
+            loop = asyncio.get_running_loop()
+            for number in self._handled:
+                loop.remove_signal_handler(number)
+            if self._lock is not None:
+                self._lock.close()
 
     def stop(self) -> None:
         """Ask for the end; asked twice, the children are killed without grace."""

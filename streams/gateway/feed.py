@@ -29,7 +29,7 @@ class Feed:
 
     def __init__(
         self,
-        tail: int = 10_000,
+        tail: int = 2_000,
         backlog: int = 500,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,

@@ -75,7 +75,8 @@ def prepare(items: list[Any], now_ms: int) -> list[Prepared]:
         else:
             faults += [fault.model_copy(update={"index": at}) for fault in outcome]
     if faults:
-        detail = f"{len({f.index for f in faults})} of {len(items)} texts are not valid; none was accepted."
+        wrong = len({fault.index for fault in faults})
+        detail = f"{wrong} of {len(items)} texts are not valid; none was accepted."
         raise ProblemError(422, "invalid-text", detail, faults[:_MAX_FAULTS])
     return prepared
 

@@ -1,7 +1,7 @@
 """The built-in page: a few static files, and Plotly out of its own wheel."""
 
 import hashlib
-from importlib.metadata import version
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +18,15 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_MARK: Final = b"<!-- plotly-styles -->"
+_OWN_STYLE: Final = re.compile(rb'document\.getElementById\("([0-9a-f]{64})"\)')
 
 
 class _File:
-    def __init__(self, path: Path, etag: str | None = None) -> None:
-        self.body = path.read_bytes()
-        self.media_type = _TYPES[path.suffix]
-        self.etag = etag or f'"{hashlib.blake2b(self.body, digest_size=8).hexdigest()}"'
+    def __init__(self, body: bytes, suffix: str) -> None:
+        self.body = body
+        self.media_type = _TYPES[suffix]
+        self.etag = f'"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
 
     def answer(self, request: Request) -> Response:
         """Return the file, or 304 where the browser has it already."""
@@ -38,9 +40,11 @@ class _File:
 def page_router() -> APIRouter:
     """Return the routes of the page; its files are read once."""
     router = APIRouter(include_in_schema=False)
-    files = {path.name: _File(path) for path in _STATIC.iterdir() if path.suffix in _TYPES}
-    files["plotly.min.js"] = _File(_PLOTLY, f'"plotly-{version("plotly")}"')
-    index = files.pop("index.html")
+    files = {path.name: _File(path.read_bytes(), path.suffix) for path in _pages()}
+    plotly_js = _PLOTLY.read_bytes()
+    files["plotly.min.js"] = _File(plotly_js, ".js")
+    page = files.pop("index.html").body.replace(_MARK, _style_marks(plotly_js))
+    index = _File(page, ".html")
 
     @router.get("/")
     async def show_page(request: Request) -> Response:
@@ -54,3 +58,16 @@ def page_router() -> APIRouter:
         return file.answer(request)
 
     return router
+
+
+def _pages() -> list[Path]:
+    return [path for path in _STATIC.iterdir() if path.suffix in _TYPES]
+
+
+def _style_marks(plotly_js: bytes) -> bytes:
+    """Return elements with the ids of the inline styles that Plotly would add, for maps.
+
+    It adds none whose id is there already; the page forbids inline styles and draws no maps.
+    """
+    ids = sorted(set(_OWN_STYLE.findall(plotly_js)))
+    return b"".join(b'<meta id="%s" name="plotly-style" content="none">' % each for each in ids)

@@ -70,7 +70,9 @@ class TextProducer:
             log.warning("texts_not_confirmed", texts=len(texts), error=repr(error))
             if producer is self._producer:
                 self._discard()
-            raise PublishFailed(f"not confirmed: {error!r}") from error
+            silent = isinstance(error, TimeoutError)
+            why = f"no answer in {self._timeout_s:g} s" if silent else repr(error)
+            raise PublishFailed(f"not confirmed: {why}") from error
         return [
             Accepted(id=text.id, topic=meta.topic, partition=meta.partition, offset=meta.offset)
             for text, meta in zip(texts, placed, strict=True)

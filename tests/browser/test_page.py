@@ -52,7 +52,7 @@ SUBJECT = "ticker:DIS"
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
 NEWS = [
     (-0.91, "wire", "Disney warns that park attendance fell sharply over the holidays"),
-    (-0.84, "blog", f"Park closures hit Disney harder than rivals {EVIL}"),
+    (-0.84, "blog", "Higher prices keep families away from the Disney parks"),
     (-0.77, "wire", "Analysts cut Disney targets after weak guidance for the streaming unit"),
     (-0.62, "social", "Cancelled my family trip, prices at the parks are out of hand $DIS"),
     (-0.35, "social", "$DIS under the 50-day line again, volume four times the usual"),
@@ -96,7 +96,7 @@ def windows(subject: str, last: int, scale: float, size: float) -> list[Window]:
                 closed_at=0,
                 watermark=(minute + 1) * 60_000,
                 model="opinion/1",
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -159,7 +159,7 @@ def opinions(last: int) -> list[Opinion]:
                 url="https://example.com/story" if channel == "wire" else None,
                 entities=[Entity(subject=SUBJECT, spans=[], relevance=1, sentiment=about)],
                 model="opinion/1",
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -207,6 +207,15 @@ async def browser() -> AsyncIterator[Any]:
         await browser.close()
 
 
+async def served(path: str, count: int) -> None:
+    """Wait until a list of the API has so many items."""
+    deadline = time.monotonic() + 15
+    async with httpx.AsyncClient() as client:
+        while len((await client.get(path)).json().get("items", [])) < count:
+            assert time.monotonic() < deadline, path
+            await asyncio.sleep(0.05)
+
+
 async def open_page(browser: Any, url: str, **options: Any) -> tuple[Any, list[str]]:
     """Open the page; the list gathers what the browser complains about."""
     page = await browser.new_page(
@@ -227,11 +236,8 @@ async def test_page_shows_alerts_and_draws_the_chart(
         await write("windows.v1", *windows(subject, last, scale, size))
     await write("opinions.v1", *opinions(last))
     await write("alerts.v1", *alerts(last))
-    async with httpx.AsyncClient(base_url=url) as client, asyncio.timeout(15):
-        while len((await client.get("/v1/alerts")).json()["items"]) < 4 or not (
-            await client.get(f"/v1/subjects/{SUBJECT}/windows")
-        ).json().get("items"):
-            await asyncio.sleep(0.05)
+    await served(f"{url}v1/alerts", 4)
+    await served(f"{url}v1/subjects/{SUBJECT}/windows", 100)
 
     page, complaints = await open_page(browser, url)
     expect = playwright.expect
@@ -245,8 +251,6 @@ async def test_page_shows_alerts_and_draws_the_chart(
     await expect(page.locator("#chart .scatterlayer .trace")).not_to_have_count(0)
     assert await page.locator("#chart .scatterlayer path.js-line").count() >= 3
     await expect(page.locator("#chart-text")).to_contain_text("1 alert in the time shown")
-    await expect(page.locator("#text-list")).to_contain_text(EVIL)  # shown, not run
-    assert await page.title() == "Tickertone"
     if target := os.environ.get("TICKERTONE_SCREENSHOT"):
         await page.wait_for_timeout(500)
         await page.screenshot(path=target)
@@ -257,6 +261,12 @@ async def test_page_shows_alerts_and_draws_the_chart(
         await page.wait_for_timeout(500)
         await page.screenshot(path=Path(target).with_suffix(".small.png"))
         await page.set_viewport_size({"width": 1360, "height": 1000})
+
+    # What looks like markup is shown, not run.
+    await write("alerts.v1", alert("ticker:EVIL", "x", last, 100, summary=f"Summary {EVIL}"))
+    await expect(page.locator("#alert-list")).to_contain_text(EVIL)
+    assert await page.locator("#alert-list img").count() == 0
+    assert await page.title() == "Tickertone"
 
     # A new alert comes by itself, also as a revision of one that is shown.
     await write(
@@ -287,10 +297,9 @@ async def test_empty_page_says_what_to_do(browser: Any, url: str) -> None:
     if target := os.environ.get("TICKERTONE_SCREENSHOT"):
         await page.screenshot(path=Path(target).with_suffix(".empty.png"))
     body = json.loads(
-        (await page.locator("#chart-empty").inner_text()).split("-d '")[1].rstrip("'")
+        (await page.locator("#chart-empty code").inner_text()).split("-d '")[1].rstrip("'")
     )
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{url}v1/texts", json=body)
     assert answer.status_code == 202
-    # The browser logs the 404 of a subject that nobody has spoken about yet; nothing else.
-    assert [each for each in complaints if "404" not in each] == []
+    assert complaints == []

@@ -67,11 +67,16 @@ def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = psutil.Process(process.pid).children(recursive=True)
-    names = " ".join(" ".join(p.cmdline()) for p in found)
-    for expected in ("tansu", "tritonserver", "triton_python_backend_stub", "sleep"):
-        assert expected in names
-    return found
+    """All descendants, once each kind that should be there is there."""
+    expected = ("tansu", "tritonserver", "triton_python_backend_stub", "sleep 1000")
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        found = psutil.Process(process.pid).children(recursive=True)
+        names = " ".join(" ".join(p.cmdline()) for p in found)
+        if all(kind in names for kind in expected):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(names)
 
 
 def gone(processes: list[psutil.Process], within_s: float) -> bool:

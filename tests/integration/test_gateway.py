@@ -212,6 +212,44 @@ async def test_alerts_come_out_and_resume_across_a_restart(settings: Settings) -
             assert detail["alert"]["evidence"][0]["snippet"] == "Nordwind Air grounds its fleet"
 
 
+async def test_only_committed_alerts_come_out_of_apache_kafka(on_kafka: KafkaSettings) -> None:
+    await asyncio.to_thread(ensure_topics, on_kafka)
+    settings = Settings(kafka=on_kafka, gateway=GatewaySettings(port=0))
+    producer = AIOKafkaProducer(
+        bootstrap_servers=on_kafka.bootstrap, transactional_id=f"{on_kafka.prefix}alerts"
+    )
+    await producer.start()
+
+    async def write(*numbers: int) -> None:
+        for number in numbers:
+            value = alert(number).model_dump_json().encode()
+            await producer.send_and_wait(f"{on_kafka.prefix}alerts.v1", value, partition=0)
+
+    try:
+        async with producer.transaction():
+            await write(1, 2)
+        await producer.begin_transaction()
+        await write(3)
+        await producer.abort_transaction()
+        async with running(settings) as client:  # ready, though the log ends in control records
+            assert [offset for offset, *_ in await events(client, 2, after=-1)] == [0, 1]
+            await producer.begin_transaction()
+            await write(4)
+            posted = {"text": "Nordwind Air sinks", "published_at": 1_740_000_000_000}
+            assert (await client.post("/v1/texts", json=posted)).status_code == 202
+        async with running(settings) as client:  # ready, though a transaction is open
+            live = asyncio.create_task(events(client, 1, after=1))
+            await until(
+                lambda: client.get("/metrics"),
+                lambda answer: "tickertone_gateway_stream_clients 1.0" in answer.text,
+            )
+            await producer.commit_transaction()
+            ((offset, _, found),) = await live
+            assert (offset > 3, found["summary"]) == (True, "Alert 4")
+    finally:
+        await producer.stop()
+
+
 async def test_stream_reads_what_memory_has_forgotten_from_the_broker(settings: Settings) -> None:
     assert settings.kafka.bootstrap
     app = create_app(settings, settings.kafka.bootstrap, feed=Feed(tail=4))
@@ -223,6 +261,24 @@ async def test_stream_reads_what_memory_has_forgotten_from_the_broker(settings: 
         assert app.state.gateway.feed.first > 10
         got = await events(client, 17, after=2)
         assert [offset for offset, *_ in got] == list(range(3, 20))
+
+
+async def test_offset_of_another_log_is_told_and_everything_sent(settings: Settings) -> None:
+    async with producing(settings) as write, running(settings) as client:
+        await write("alerts.v1", alert(1), alert(2))
+        headers = {"last-event-id": "999"}
+        lines: list[str] = []
+        async with (
+            asyncio.timeout(10),
+            client.stream("GET", "/v1/stream", headers=headers) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                lines.append(line)
+                if line == "id: 1":
+                    break
+        assert lines[0].startswith(": ")
+        named = [line for line in lines if line.startswith(("event: ", "id: "))]
+        assert named == ["event: reset", "id: 0", "event: alert", "id: 1"]
 
 
 async def test_slow_client_is_dropped_and_another_gets_everything(
@@ -239,9 +295,11 @@ async def test_slow_client_is_dropped_and_another_gets_everything(
         slow.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         quick = asyncio.create_task(events(client, total))
         feed = app.state.gateway.feed
-        async with asyncio.timeout(10):
-            while len(feed.cursors) < 2:
-                await asyncio.sleep(0.02)
+
+        async def listening() -> int:
+            return len(feed.cursors)
+
+        await until(listening, lambda count: count == 2)
         for number in range(total):
             fat = alert(number, snippet=f"{number} " + "long story " * 3000)
             await write("alerts.v1", fat)

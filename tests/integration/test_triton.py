@@ -134,12 +134,10 @@ async def recovered(triton: TritonClassifier, within_s: float) -> None:
 
 async def failed(triton: TritonClassifier, within_s: float) -> None:
     """It raises, and soon."""
-    started = time.monotonic()
-    with pytest.raises(ClassifierUnavailable):
-        while True:
-            await triton.classify(["Nokia sinks"])
-            assert time.monotonic() - started < within_s
-    assert time.monotonic() - started < within_s
+    async with asyncio.timeout(within_s):
+        with contextlib.suppress(ClassifierUnavailable):
+            while True:
+                await triton.classify(["Nokia sinks"])
 
 
 async def test_a_server_that_dies_or_hangs_is_reported_restarted_and_found_again(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from streams.core.errors import ConfigurationError
@@ -136,3 +137,27 @@ def test_the_pause_before_a_restart_doubles_up_to_half_a_minute() -> None:
 def test_two_children_cannot_share_a_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="twin"):
         Supervisor(tmp_path).add(ChildSpec("twin", SLEEP)).add(ChildSpec("twin", SLEEP))
+
+
+async def test_two_supervisors_cannot_share_a_run_directory(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    assert supervisor.run_dir == tmp_path
+    with pytest.raises(ConfigurationError, match="another Tickertone runs in"):
+        await Supervisor(tmp_path, signals=False).__aenter__()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux only")
+async def test_a_killed_guard_takes_child_and_grandchild_along(supervisor: Supervisor) -> None:
+    supervisor.add(ChildSpec("deep", ("sh", "-c", "sleep 1000 & echo x; wait"), essential=True))
+    await supervisor.start_all()
+    child = supervisor.child("deep")
+    await until(lambda: "x" in child.log_tail())
+    assert child.pid is not None
+    process = psutil.Process(child.pid)
+    family = [process, *process.children()]
+    assert len(family) == 2
+    process.parent().kill()
+    assert await supervisor.run_until_stopped() == 1
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]

@@ -51,16 +51,17 @@ async function refresh() {
 async function refreshSubject(mine) {
   const subject = chosen.subject ?? newest()?.subject ?? "market";
   const path = `/v1/subjects/${encodeURIComponent(subject)}`;
-  const last = (await ask(`${path}/windows?limit=1`))?.items[0];
   const { window, range } = chosen;
-  const from = last && range !== "0" ? `&from=${last.end - range * HOUR}` : "";
-  const [items, texts, about] = await Promise.all([
-    last ? ask(`${path}/windows?limit=2000&every=${EVERY[range]}${from}`) : null,
+  const found = await ask(`/v1/subjects?limit=500&q=${encodeURIComponent(subject.slice(0, 64))}`);
+  const about = found.items.find((item) => item.id === subject);
+  const from = about?.latest && range !== "0" ? `&from=${about.latest - range * HOUR}` : "";
+  const [items, texts] = about ? await Promise.all([
+    ask(`${path}/windows?limit=2000&every=${EVERY[range]}${from}`),
     ask(`${path}/texts?limit=20`),
-    ask(`/v1/subjects?limit=500&q=${encodeURIComponent(subject)}`),
-  ]);
+  ]) : [null, null];
   if (mine !== turn) return; // another subject was chosen meanwhile
-  const name = about.items.find((item) => item.id === subject)?.name ?? subject;
+  const last = items?.items.at(-1);
+  const name = about?.name ?? (subject === "market" ? "Whole market" : subject);
   byId("subject-title").textContent = name;
   byId("subject-id").textContent = last ? "" : subject;
   if (last) byId("subject-id").append(`${subject} · as of `, moment(last.end), ` · model ${last.model}`);
@@ -73,11 +74,13 @@ async function refreshSubject(mine) {
 async function redrawChart() {
   if (!shown) return;
   await drawChart(shown.items, shown.window, alertsOf(shown.subject), shown.name);
-  showEmpty(byId("chart-empty"), shown.items.length ? null :
-    `Nothing has been measured about ${shown.name} yet. A minute after the first texts the index ` +
-    "appears here. Send one to try:\n\n" +
+  if (shown.items.length) return showEmpty(byId("chart-empty"), null);
+  showEmpty(byId("chart-empty"),
+    `There is no index of “${shown.name}” yet. It appears here a minute or two after the first ` +
+    "text about it. Send one to try:");
+  byId("chart-empty").append(make("code", { textContent:
     `curl ${location.origin}/v1/texts -H 'content-type: application/json' \\\n` +
-    `  -d '{"text": "Apple raises its outlook", "published_at": "${new Date().toISOString()}"}'`);
+    `  -d '{"text": "Apple raises its outlook", "published_at": "${new Date().toISOString()}"}'` }));
 }
 
 function drawTiles(values) {
@@ -87,14 +90,17 @@ function drawTiles(values) {
   byId("tiles").hidden = !values;
   if (!values) return;
   byId("tiles").replaceChildren(
-    tile("Index", signed(values.index), null, values.index ?? 0),
-    tile("Usual tone", signed(values.baseline)),
-    tile("Tone against usual", signed(values.z_tone, 1), "σ"),
-    tile("Volume against usual", signed(values.z_volume, 1), "σ"),
+    tile("Index", signed(values.index), `${signed(values.low)} to ${signed(values.high)}`,
+      values.index ?? 0),
+    tile("Echo index", signed(values.echo_index), "copies in full"),
+    tile("Usual tone", signed(values.baseline), "last 30 days"),
+    tile("Tone", sigmas(values.z_tone), "against usual"),
+    tile("Volume", sigmas(values.z_volume), "against usual"),
     tile("Texts", values.texts.toLocaleString(), `${values.stories.toLocaleString()} stories`),
-    tile("Echo index", signed(values.echo_index)),
   );
 }
+
+const sigmas = (z) => (z === null ? "–" : `${signed(z, 1)} σ`);
 
 function drawTexts(texts) {
   showEmpty(byId("texts-empty"), texts.length ? null : "No scored texts about this subject yet.");

@@ -17,13 +17,14 @@ export function drawChart(items, key, alerts, baselineName) {
   const traces = [
     line("low", "95 % low", { line: { width: 0 }, showlegend: false, hoverinfo: "skip", hovertemplate: null }),
     line("high", "95 % interval", {
+      legendrank: 2,
       line: { width: 0 }, fill: "tonexty", fillcolor: colour("--band"), hoverinfo: "skip", hovertemplate: null,
     }),
-    line("baseline", "baseline", { line: { color: colour("--base"), width: 1.5, dash: "dash" } }),
-    line("echo_index", "echo index", { line: { color: colour("--echo"), width: 1.5, dash: "dot" } }),
-    line("index", "index", { line: { color: colour("--accent"), width: 2.5 } }),
+    line("baseline", "baseline", { legendrank: 3, line: { color: colour("--base"), width: 1.5, dash: "dash" } }),
+    line("echo_index", "echo index", { legendrank: 4, line: { color: colour("--echo"), width: 1.5, dash: "dot" } }),
+    line("index", "index", { legendrank: 1, line: { color: colour("--accent"), width: 2.5 } }),
     {
-      x, y: pick("texts"), name: "texts", type: "scatter", mode: "lines", yaxis: "y2",
+      x, y: pick("texts"), name: "texts", type: "scatter", legendrank: 5, mode: "lines", yaxis: "y2",
       line: { color: colour("--base"), width: 1, shape: "hvh" }, fill: "tozeroy",
       fillcolor: colour("--bars"), hovertemplate: "%{y:,d}",
     },
@@ -35,7 +36,7 @@ export function drawChart(items, key, alerts, baselineName) {
     traces.push({
       x: flags.map((alert) => new Date(alert.at)),
       y: flags.map((alert) => near(alert.at)[1].index ?? 0),
-      name: "alert", mode: "markers", hovertemplate: "%{text}",
+      name: "alert", mode: "markers", legendrank: 6, hovertemplate: "%{text}",
       text: flags.map((alert) => alert.severity),
       marker: {
         symbol: "diamond", size: 12, color: flags.map((alert) => colour(FLAG[alert.severity])),
@@ -48,11 +49,11 @@ export function drawChart(items, key, alerts, baselineName) {
     tickfont: { color: colour("--muted") }, fixedrange: true,
   };
   const layout = {
-    margin: { l: 48, r: 12, t: 34, b: 36 }, hovermode: "x unified", dragmode: false,
+    margin: { l: 48, r: 12, t: 34, b: 44 }, hovermode: "x unified", dragmode: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("--ink") },
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-    legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { color: colour("--muted") }, traceorder: "reversed" },
+    legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { color: colour("--muted") }, traceorder: "normal" },
     xaxis: { ...axis, zeroline: false, anchor: "y2", hoverformat: "%b %-d %Y, %H:%M" },
     yaxis: { ...axis, domain: [0.3, 1], tickformat: "+.1f", zeroline: true, nticks: 7 },
     yaxis2: { ...axis, domain: [0, 0.2], rangemode: "tozero", nticks: 3, zeroline: false,

@@ -66,7 +66,7 @@ def server() -> Server:
 def classifier(server: Server, monkeypatch: pytest.MonkeyPatch) -> TritonClassifier:
     async def no_pause(_: float) -> None: ...
 
-    monkeypatch.setattr(triton.tenacity.asyncio, "_portable_async_sleep", no_pause)
+    monkeypatch.setattr(triton, "_pause", no_pause)
     result = TritonClassifier(TritonSettings(attempts=3, request_texts=64), "nowhere:1")
     monkeypatch.setattr(result, "_client", server)
     return result

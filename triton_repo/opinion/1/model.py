@@ -36,7 +36,7 @@ class TritonPythonModel:
                 f"{' and '.join(missing)} missing in version {args['model_version']}; make them "
                 "with: python -m models.export --weights FILE --out FOLDER"
             )
-        self.budget = number("token_budget", 2048)
+        self.budget = number("token_budget", 512)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(number("max_tokens", 128))
