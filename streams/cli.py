@@ -9,13 +9,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from streams.adapters.kafka_admin import ensure_topics
 from streams.adapters.logs import configure_logs
 from streams.connectors.replay import ReplayReport, replay
 from streams.core.entities import SHIPPED, EntityIndex
-from streams.core.errors import ConfigurationError, TickertoneError
+from streams.core.errors import ConfigurationError, Reason, TickertoneError
 from streams.core.topics import Names
+from streams.deadletters import Selection, list_dead, render, replay_dead, show_dead
 from streams.demo import run_demo
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import check_ledger
@@ -34,6 +36,8 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(no_args_is_help=True, help="Prove that nothing was lost or counted twice.")
 app.add_typer(ledger_app, name="ledger")
+dead_app = typer.Typer(no_args_is_help=True, help="Texts that could not be processed, and why.")
+app.add_typer(dead_app, name="dead-letters")
 console = Console()
 errors = Console(stderr=True)
 
@@ -241,6 +245,69 @@ def _windows_stand(settings: Settings, names: Names) -> bool:
     for place in wrong[:20]:
         errors.print(f"[red]{place}[/]", highlight=False)
     return not wrong
+
+
+@dead_app.command("list")
+def dead_list(
+    reason: Annotated[Reason | None, typer.Option(help="Only those with this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows; the newest come last.")] = 50,
+) -> None:
+    """List dead letters."""
+    settings = _connected()
+    names = Names(settings.kafka.prefix)
+    letters = asyncio.run(
+        list_dead(settings.kafka.bootstrap or "", names, reason and reason.value, limit)
+    )
+    table = Table("id", "origin", "reason", "error", "bytes", "beginning")
+    for letter in letters:
+        origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        cells = (letter.id, origin, letter.reason, letter.error, str(letter.size_bytes))
+        table.add_row(*(Text(cell) for cell in (*cells, letter.preview)))
+    console.print(table)
+
+
+@dead_app.command("show")
+def dead_show(
+    which: Annotated[str, typer.Argument(help="Its id, or TOPIC/PARTITION/OFFSET.")],
+) -> None:
+    """Show one dead letter whole, control characters escaped."""
+    settings = _connected()
+    names = Names(settings.kafka.prefix)
+    letter = asyncio.run(show_dead(settings.kafka.bootstrap or "", names, which))
+    console.print(render(letter), markup=False, highlight=False)
+
+
+@dead_app.command("replay")
+def dead_replay(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids; none with --reason or --all.")
+    ] = None,
+    reason: Annotated[Reason | None, typer.Option(help="All with this reason.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    force: Annotated[bool, typer.Option(help="Also those sent back before.")] = False,
+) -> None:
+    """Send dead letters back to where they came from, byte for byte, after the cause is mended."""
+    if not (ids or reason or everything):
+        raise ConfigurationError("name ids, --reason REASON or --all")
+    settings = _connected()
+    report = asyncio.run(
+        replay_dead(
+            settings.kafka.bootstrap or "",
+            Names(settings.kafka.prefix),
+            Selection(frozenset(ids or ()), reason and reason.value),
+            force=force,
+            idempotent=settings.kafka.transactions,
+        )
+    )
+    console.print(f"{len(report.sent)} sent back")
+    for why, letters in {
+        "sent back before (--force sends them again)": report.already,
+        "may have been sent back before (--force)": report.doubtful,
+        "cut, so not whole": report.cut,
+        "not found": report.absent,
+    }.items():
+        if letters:
+            console.print(f"{len(letters)} left: {why}")
 
 
 if __name__ == "__main__":

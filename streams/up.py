@@ -57,6 +57,10 @@ async def start_stack(
         supervisor.add(broker_spec(broker_port))
         bootstrap = f"127.0.0.1:{broker_port}"
         workers["TICKERTONE_KAFKA__TRANSACTIONS"] = "false"
+    await supervisor.start_all(on_progress)
+    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap})
+    made = ensure_topics(kafka)
+    on_progress("topics", f"ready ({len(made)} made)")
     if triton is None:
         repository = settings.triton.repository or shipped_repository()
         ports = TritonPorts(grpc=grpc, http=http, metrics=metrics)
@@ -70,9 +74,6 @@ async def start_stack(
         )
         triton = f"127.0.0.1:{grpc}"
     await supervisor.start_all(on_progress)
-    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap})
-    made = ensure_topics(kafka)
-    on_progress("topics", f"ready ({len(made)} made)")
     workers |= {
         "TICKERTONE_KAFKA__BOOTSTRAP": bootstrap,
         "TICKERTONE_TRITON__URL": triton,

@@ -81,10 +81,13 @@ class Days:
         return sum(counts) / len(counts) if counts else 0.0
 
     def to_row(self) -> list[list[int]]:
-        """Return what survives a restart."""
-        return [[day, *values] for day, values in sorted(self.by_day.items())]
+        """Return what survives a restart.
+
+        Σws is split in two, since a day of ten million votes passes the 64 bits of a row's integer.
+        """
+        return [[day, n, w, *divmod(ws, MILLION)] for day, (n, w, ws) in sorted(self.by_day.items())]
 
     @classmethod
     def from_row(cls, row: list[list[Any]]) -> Self:
         """Read it back."""
-        return cls({values[0]: list(values[1:]) for values in row})
+        return cls({day: [n, w, high * MILLION + low] for day, n, w, high, low in row})

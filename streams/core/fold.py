@@ -120,7 +120,7 @@ class Fold:
         subject = self._subjects.get(vote.subject)
         if subject is None:
             subject = self._subjects[vote.subject] = Subject(vote.subject)
-        if subject.knows(vote.text_id):
+        if subject.knows(vote):
             self.counts.duplicate += 1
             return
         if vote.minute < self.closed_before - subject.horizon:

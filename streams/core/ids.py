@@ -48,8 +48,9 @@ def alert_id(rule: str, subject: str, minute: int) -> str:
 
 def author_hash(key: bytes, channel: str, author: str) -> str:
     """Return the pseudonym of an author, 16 hex digits; without the key it can't be recomputed."""
-    digest = hashlib.blake2b(_prefixed((channel, author)), digest_size=8, key=key[:64])
-    return digest.hexdigest()
+    # BLAKE2b takes keys of up to 64 bytes; all of a longer one must count.
+    short = key if len(key) <= 64 else hashlib.blake2b(key).digest()
+    return hashlib.blake2b(_prefixed((channel, author)), digest_size=8, key=short).hexdigest()
 
 
 def canonical_url(url: str) -> str:

@@ -49,7 +49,11 @@ def parse_time(value: Any) -> int:
         raise ValueError("must be an ISO 8601 string or integer milliseconds since the epoch")
     if isinstance(value, int):
         return value
-    moment = datetime.fromisoformat(value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        # The original message quotes the value, which has no place in logs and headers.
+        raise ValueError("is no ISO 8601 time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     seconds = moment.replace(microsecond=0)

@@ -13,13 +13,14 @@ from streams.core.records import WindowValues
 class Rule(BaseModel):
     """Negative surge: unusual volume with a tone below the subject's own baseline."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity would come back as null from the row that the rule is kept in.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
     kind: Literal["negative_surge"]
-    subjects: tuple[str, ...] = ("ticker:*",)
+    subjects: Annotated[tuple[str, ...], Field(min_length=1)] = ("ticker:*",)
     """names or patterns with *"""
-    windows: tuple[Literal["8h", "24h"], ...] = ("8h", "24h")
+    windows: Annotated[tuple[Literal["8h", "24h"], ...], Field(min_length=1)] = ("8h", "24h")
     start_z: Annotated[float, Field(gt=0)] = 5.0
     """volume z at which an alert starts"""
     end_z: Annotated[float, Field(gt=0)] = 2.0
@@ -74,7 +75,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"the rules are not YAML: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
         raise ConfigurationError("the rules need a list under the key `rules`")

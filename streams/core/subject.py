@@ -60,9 +60,10 @@ class Subject:
         self._texts: dict[str, int] = {}
         self._pruned = -1
 
-    def knows(self, text_id: str) -> bool:
-        """Return whether a text with this id was counted within the horizon."""
-        return text_id[:16] in self._texts
+    def knows(self, vote: Vote) -> bool:
+        """Return whether the vote's text was counted within the horizon before its minute."""
+        counted = self._texts.get(vote.text_id[:16])
+        return counted is not None and counted > vote.minute - self.horizon
 
     def receive(self, vote: Vote) -> None:
         """Take a vote whose minute is open, or may still be revised."""
@@ -102,7 +103,7 @@ class Subject:
         self.buckets.put(minute, bucket)
         for fingerprint, text in bucket.copies:
             insort(self._copies.setdefault(fingerprint, []), minute)
-            self._texts[text] = minute
+            self._texts[text] = max(minute, self._texts.get(text, minute))
 
     def advance(self, minute: int) -> list[int]:
         """Make the minute the newest evaluated one; return the minutes that are forgotten."""
@@ -137,13 +138,20 @@ class Subject:
         """
         baseline = self.days.tone(up_days, prior) if up_days else None
         sums = self.buckets.at(minute)
-        return {name: self._values(name, sums[name], minute, up_days, baseline) for name in WINDOWS}
+        top = self.buckets.strongest(minute, _WINDOW_EVIDENCE)
+        shown = {id(c): self.evidence(c) for c in {id(c): c for t in top.values() for c in t}.values()}
+        return {
+            name: self._values(
+                name, sums[name], [shown[id(c)] for c in top[name]], up_days, baseline
+            )
+            for name in WINDOWS
+        }
 
     def _values(
         self,
         name: str,
         sums: Sums,
-        minute: int,
+        evidence: list[Evidence],
         up_days: tuple[int, ...],
         baseline: float | None,
     ) -> WindowValues:
@@ -153,9 +161,6 @@ class Subject:
             low, high = max(index - _Z95 * error, -1.0), min(index + _Z95 * error, 1.0)
             if baseline is not None:
                 z_tone = (index - baseline) / (error * error + _TONE_NOISE**2) ** 0.5
-        strongest = sorted(self._top(name, minute), key=lambda c: c.strength, reverse=True)[
-            :_WINDOW_EVIDENCE
-        ]
         return WindowValues(
             texts=sums.texts,
             stories=sums.stories,
@@ -170,7 +175,7 @@ class Subject:
             baseline=_rounded(baseline),
             z_tone=_rounded(z_tone),
             z_volume=_rounded(self.days.volume_z(name, sums.stories, up_days)),
-            evidence=[self.evidence(c) for c in strongest],
+            evidence=evidence,
         )
 
     def _top(self, window: str, minute: int) -> list[Contribution]:

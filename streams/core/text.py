@@ -16,10 +16,12 @@ TARGET: Final = "[T]"
 OTHER: Final = "[O]"
 
 _URL = re.compile(r"(?:https?:/?/?|www\.)\S*", re.IGNORECASE)
-_RETWEET = re.compile(r"^(?:RT\s+)?@\w+:\s*|^RT\s+", re.IGNORECASE)
+_RETWEET = re.compile(r"^(?:(?:RT\s+)?@\w+:\s*|RT\s+)+", re.IGNORECASE)
 _USER = re.compile(r"(?<![\w@])@(?!user\b)\w+")
 _RESERVED = re.compile(r"\[(T|O|CLS|SEP|PAD|UNK|MASK)\]", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
+# Python refuses to read numbers of more than 4300 digits, and no character has such a one.
+_HUGE_REFERENCE = re.compile(r"&#[0-9]{1000,};?")
 
 
 def normalise(text: str) -> str:
@@ -46,7 +48,8 @@ def normalise(text: str) -> str:
 
 
 def _pass(text: str) -> str:
-    text = unicodedata.normalize("NFKC", html.unescape(text))
+    text = html.unescape(_HUGE_REFERENCE.sub("\ufffd", text))
+    text = unicodedata.normalize("NFKC", text)
     text = "".join(c if c.isprintable() or c.isspace() else _replace_control(c) for c in text)
     text = _URL.sub(" ", text)
     text = _SPACE.sub(" ", text).strip()

@@ -177,14 +177,20 @@ class Bucket:
     copies: list[tuple[str, str]] = field(default_factory=list)
     """(fingerprint, first 64 bits of the text id) of each vote"""
     revision: int = 0
+    best: tuple[int, str] = (-1, "")
+    """strength of the strongest text"""
 
     def count(self, vote: Vote, rank: int) -> None:
         """Add a vote that is copy number `rank` of its story."""
         weight = self.sums.count(vote, rank)
         self.copies.append((vote.fingerprint, vote.text_id[:16]))
+        strength = (weight * abs(vote.score), vote.text_id)
+        if len(self.top) == TOP_TEXTS and strength <= self.top[-1].strength:
+            return
         self.top.append(Contribution.of(vote, weight))
         self.top.sort(key=lambda c: c.strength, reverse=True)
         del self.top[TOP_TEXTS:]
+        self.best = self.top[0].strength
 
     def to_row(self) -> list[Any]:
         """Return what survives a restart."""
@@ -194,7 +200,8 @@ class Bucket:
     def from_row(cls, row: list[Any]) -> Self:
         """Read it back."""
         top = [Contribution.from_row(c) for c in row[1]]
-        return cls(Sums(*row[0]), top, [(f, t) for f, t in row[2]], row[3])
+        best = top[0].strength if top else (-1, "")
+        return cls(Sums(*row[0]), top, [(f, t) for f, t in row[2]], row[3], best)
 
 
 class Buckets:
@@ -235,7 +242,31 @@ class Buckets:
 
     def between(self, first: int, last: int) -> Iterator[Bucket]:
         """Yield the buckets of the minutes first … last."""
-        return (self._by_minute[minute] for minute in self.span(first, last))
+        return map(self._by_minute.__getitem__, self.span(first, last))
+
+    def strongest(self, minute: int, most: int) -> dict[str, list[Contribution]]:
+        """Return the strongest texts of each window that ends with the minute, strongest first.
+
+        The windows nest, so one walk back through the longest serves all of them.
+        """
+        found: dict[str, list[Contribution]] = {}
+        best: list[Contribution] = []
+        least = (-1, "")
+        last = minute
+        for name, length in WINDOWS.items():
+            first = minute - length + 1
+            for bucket in map(self._by_minute.__getitem__, reversed(self.span(first, last))):
+                if bucket.best < least:
+                    continue
+                best += bucket.top[:most]
+                # Of equals, the older goes first.
+                best.sort(key=lambda c: (c.strength, -c.event_time), reverse=True)
+                del best[most:]
+                if len(best) == most:
+                    least = best[-1].strength
+            found[name] = best.copy()
+            last = first - 1
+        return found
 
     def at(self, minute: int) -> dict[str, Sums]:
         """Return the sums of each window that ends with the minute. The caller keeps no copy.
