@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-kafka check fix bench lock help
+.PHONY: demo test check fix bench docs lock help
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ fix: $(STAMP)  ## Format and mend what can be mended
 
 bench: $(STAMP)  ## Measure throughput against the bare model server
 	@$(BIN)/python tests/bench/throughput.py $(BENCH_ARGS)
+
+docs: $(STAMP)  ## Make the reference tables anew
+	@$(BIN)/python -m streams.reference > docs/reference.md
 
 lock: $(STAMP)  ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal \

@@ -1,6 +1,7 @@
 """What people type."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -112,7 +113,14 @@ def gateway() -> None:
 
     settings = _connected()
     ensure_topics(settings.kafka)
-    asyncio.run(serve(settings, settings.kafka.bootstrap or ""))
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(settings, settings.kafka.bootstrap or "", stop=stop)
+
+    asyncio.run(run())
 
 
 @app.command()

@@ -75,9 +75,7 @@ async def run_demo(settings: Settings, console: Console, *, stay: bool) -> int:
 
 async def _replay_day(settings: Settings, where: Addresses, console: Console) -> bool:
     names = Names(settings.kafka.prefix)
-    report = await replay(
-        [str(STREAM)], bootstrap=where.bootstrap, names=names
-    )
+    report = await replay([str(STREAM)], bootstrap=where.bootstrap, names=names)
     console.print(f"replayed {report.confirmed} texts in {report.seconds:.1f} s")
     return await _settled(where, names, console, report)
 
@@ -111,9 +109,12 @@ async def _show_alerts(where: Addresses, console: Console, ready: float) -> None
         aiohttp.ClientSession(timeout=timeout) as session,
         session.get(f"{where.gateway}/v1/stream") as response,
     ):
+        event = ""
         async for raw in response.content:
             line = raw.decode().strip()
-            if line.startswith("data:"):
+            if line.startswith("event:"):
+                event = line[6:].strip()
+            if line.startswith("data:") and event == "alert":
                 alert = Alert.model_validate(orjson.loads(line[5:])["alert"])
                 console.print(render_alert(alert))
                 console.print(f"[dim]{time.monotonic() - ready:.1f} s after being ready[/]")
@@ -129,7 +130,9 @@ def render_alert(alert: Alert) -> Panel:
         )
     minute = datetime.fromtimestamp(alert.minute * 60, UTC)
     return Panel(
-        Group(Text(alert.summary, style="bold"), evidence) if alert.evidence else alert.summary,
+        Group(Text(alert.summary, style="bold"), evidence)
+        if alert.state != "resolved"
+        else alert.summary,
         title=f"{alert.severity} · {alert.subject} · {alert.state} · {minute:%Y-%m-%d %H:%M} UTC",
         border_style=_COLOURS[alert.severity] if alert.state != "resolved" else "green",
     )

@@ -82,7 +82,8 @@ async def start_stack(
     ours = {"score": score, "aggregate": aggregate, "gateway": gateway}
     for name, port in ours.items():
         supervisor.add(worker_spec(name, workers, port))
-    await supervisor.start_all(on_progress)
+    # Joining a consumer group takes seconds, in which the others can do the same.
+    await supervisor.start_all(on_progress, together=True)
     stack = {"bootstrap": bootstrap, "transactions": settings.kafka.bootstrap is not None}
     (settings.run_dir / _STACK).write_text(json.dumps({**stack, "pid": os.getpid()}))
     urls = {name: _local(port) for name, port in ours.items()}

@@ -24,6 +24,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as TP
 from faust.transport.drivers import aiokafka as driver
+from mode.threads import WorkerThread
 
 from streams.core.errors import ContractError, LostRecords
 from streams.core.topics import Names
@@ -34,9 +35,23 @@ log = structlog.get_logger()
 
 _DAY_S: Final = 86_400.0
 _ANSWERED_MS: Final = 10_000
+_STOP_S: Final = 10.0
+
+
+class _Worker(WorkerThread):  # type: ignore[misc]
+    """A thread that can't keep a process alive that must end, nor hold up its end for ever."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(_STOP_S)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
+    Worker = _Worker
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.fetched: dict[TP, int] = {}
@@ -169,6 +184,11 @@ class Feed:
     def generation(self) -> int:
         """The consumer group's generation as this member knows it."""
         return int(self._app.consumer_generation_id)
+
+    @property
+    def read_in(self) -> int:
+        """The generation of the batch that `runs` yielded last; a newer one may have begun."""
+        return self._generation
 
     def assignment(self) -> set[TP]:
         """Return the partitions that are ours now."""
@@ -314,18 +334,20 @@ async def serve(app: faust.App, stop: asyncio.Event, failed: asyncio.Future[None
     Raises:
         BaseException: what ended the agent or the app.
     """
-    await app.start()
-    waits = {
-        asyncio.ensure_future(stop.wait()),
-        asyncio.ensure_future(cast(Any, app)._crashed.wait()),
-    }
+    waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(stop.wait())}
     try:
+        await app.start()
+        waits.add(asyncio.ensure_future(cast(Any, app)._crashed.wait()))
         await asyncio.wait({*waits, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+        if app.crashed:
+            raise ContractError(f"the consumer ended: {app.crash_reason!r}")
     finally:
         for wait in waits:
             wait.cancel()
-    if failed.done():
-        failed.result()
-    if app.crashed:
-        raise ContractError(f"the consumer ended: {app.crash_reason!r}")
-    await app.stop()
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await app.stop()
+        except TimeoutError:
+            log.warning("consumer_did_not_stop")

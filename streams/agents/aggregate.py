@@ -135,7 +135,7 @@ class AggregateAgent:
 
     async def _work(self, tp: TP, run: Sequence[Incoming]) -> None:
         """Apply a run in one transaction; on any error take over again and apply it anew."""
-        generation = self._feed.generation
+        generation = self._feed.read_in
         for attempt in range(1, _TRIES + 1):
             try:
                 await self._apply(tp, run)

@@ -110,7 +110,7 @@ class ScoreAgent:
         async for runs in self._feed.runs(
             stream, settings.batch_texts, settings.batch_wait_s, self._abandon
         ):
-            generation = self._feed.generation
+            generation = self._feed.read_in
             records = [record for run in runs.values() for record in run]
             for part in _bounded(records, settings.batch_bytes):
                 self._metrics.consumed(len(part))

@@ -85,7 +85,8 @@ class Days:
 
         Σws is split in two, since a day of ten million votes passes the 64 bits of a row's integer.
         """
-        return [[day, n, w, *divmod(ws, MILLION)] for day, (n, w, ws) in sorted(self.by_day.items())]
+        days = sorted(self.by_day.items())
+        return [[day, n, w, *divmod(ws, MILLION)] for day, (n, w, ws) in days]
 
     @classmethod
     def from_row(cls, row: list[list[Any]]) -> Self:

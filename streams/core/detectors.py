@@ -35,14 +35,16 @@ def judge(
             _alert(subject, minute, episode, rule, state, numbers, up_days, model, now_ms)
         )
 
-    for name in sorted(subject.episodes.keys() - rules.keys()):
+    in_force = {name for name, rule in rules.items() if rule.covers(subject.name)}
+    for name in sorted(subject.episodes.keys() - in_force):
         episode = subject.episodes.pop(name)
         episode.revision += 1
         emit(episode, name, "resolved", values[episode.window])
-    for name, rule in sorted(rules.items()):
+    for name in sorted(in_force):
+        rule = rules[name]
         open_episode = subject.episodes.get(name)
         if open_episode is None:
-            past = [w for w in rule.windows if rule.covers(subject.name) and rule.starts(values[w])]
+            past = [w for w in rule.windows if rule.starts(values[w])]
             if past:
                 window = max(past, key=lambda w: values[w].z_volume or 0.0)
                 severity = _severity(rule, values[window])
@@ -54,7 +56,8 @@ def judge(
         numbers = values[open_episode.window]
         if any(rule.holds(values[w]) for w in rule.windows):
             open_episode.quiet_since = None
-            if open_episode.severity == "warning" and _severity(rule, numbers) == "critical":
+            worse = rule.starts(numbers) and _severity(rule, numbers) == "critical"
+            if worse and open_episode.severity == "warning":
                 open_episode.severity = "critical"
                 open_episode.revision += 1
                 emit(open_episode, name, "updated", numbers)

@@ -27,8 +27,8 @@ class Rule(BaseModel):
     """volume z under which it may end"""
     critical_z: Annotated[float, Field(gt=0)] = 15.0
     """volume z from which it is critical"""
-    min_stories: Annotated[int, Field(ge=1)] = 5
-    min_drop: Annotated[float, Field(ge=0, le=2)] = 0.1
+    min_stories: Annotated[int, Field(ge=1)] = 10
+    min_drop: Annotated[float, Field(ge=0, le=2)] = 0.2
     """least distance of the index below the baseline; the whole interval must lie below it"""
     clear_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
     """how long the end condition must hold"""

@@ -139,7 +139,8 @@ class Subject:
         baseline = self.days.tone(up_days, prior) if up_days else None
         sums = self.buckets.at(minute)
         top = self.buckets.strongest(minute, _WINDOW_EVIDENCE)
-        shown = {id(c): self.evidence(c) for c in {id(c): c for t in top.values() for c in t}.values()}
+        unique = {id(c): c for strongest in top.values() for c in strongest}
+        shown = {key: self.evidence(c) for key, c in unique.items()}
         return {
             name: self._values(
                 name, sums[name], [shown[id(c)] for c in top[name]], up_days, baseline

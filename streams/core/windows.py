@@ -7,7 +7,7 @@ closed minute m covers the minutes m - L + 1 … m.
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from streams.core.records import MILLION, Origin
@@ -113,7 +113,7 @@ class Sums:
 
     def to_row(self) -> list[int]:
         """Return the numbers in order."""
-        return [getattr(self, f.name) for f in fields(self)]
+        return [getattr(self, name) for name in self.__slots__]
 
 
 @dataclass(frozen=True, slots=True)

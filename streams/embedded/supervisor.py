@@ -148,8 +148,10 @@ class Supervisor:
         """Return a started child's process."""
         return self._children[name]
 
-    async def start_all(self, on_progress: Progress | None = None) -> None:
-        """Start the children in order, each when the one before it is ready.
+    async def start_all(
+        self, on_progress: Progress | None = None, *, together: bool = False
+    ) -> None:
+        """Start the children in order, each when the one before it is ready, or all together.
 
         Returns early if a stop is asked for meanwhile. May be called again after more `add`.
 
@@ -158,19 +160,25 @@ class Supervisor:
         """
         if on_progress is not None:
             self._progress = on_progress
-        for spec in self._specs:
-            if spec.name in self._children:
-                continue
-            child = ChildProcess(spec.name, spec.argv, run_dir=self.run_dir, env=spec.env)
-            self._children[spec.name] = child
-            fault = await self._launch(spec, child)
+        waiting = [spec for spec in self._specs if spec.name not in self._children]
+        for group in [waiting] if together else [[spec] for spec in waiting]:
+            faults = await asyncio.gather(*(self._start(spec) for spec in group))
             if self._stopping.is_set():
                 return
-            if fault:
-                raise ConfigurationError(
-                    f"{spec.name} {fault}; see {child.log}\n{child.log_tail()}".rstrip()
-                )
-            self._tasks.append(asyncio.create_task(self._keep(spec, child), name=spec.name))
+            for fault in filter(None, faults):
+                raise ConfigurationError(fault)
+
+    async def _start(self, spec: ChildSpec) -> str:
+        """Start one child for the first time and watch it from then on; return what went wrong."""
+        child = ChildProcess(spec.name, spec.argv, run_dir=self.run_dir, env=spec.env)
+        self._children[spec.name] = child
+        fault = await self._launch(spec, child)
+        if self._stopping.is_set():
+            return ""
+        if fault:
+            return f"{spec.name} {fault}; see {child.log}\n{child.log_tail()}".rstrip()
+        self._tasks.append(asyncio.create_task(self._keep(spec, child), name=spec.name))
+        return ""
 
     async def run_until_stopped(self) -> int:
         """Wait for the end; return the exit code: 0 if it was asked for, else 1 with `failure`."""

@@ -24,7 +24,8 @@ MOST_TARGETS: Final = 5
 """Texts about more entities are round-ups: scored once, with a small weight."""
 
 _EARLIEST_MS: Final = 631_152_000_000
-_AHEAD_MS: Final = 300_000
+AHEAD_MS: Final = 300_000
+"""How far an event time may lie ahead of its ingestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def decode(record: Incoming, index: EntityIndex, author_key: bytes) -> Readable:
     """
     given = _parse(record.value)
     event_time = given.published_at if given.observed_at is None else given.observed_at
-    if event_time < _EARLIEST_MS or event_time > record.timestamp_ms + _AHEAD_MS:
-        raise ImplausibleTime(f"event time {event_time} ms", "published_at")
+    if event_time < _EARLIEST_MS or event_time > record.timestamp_ms + AHEAD_MS:
+        name = "published_at" if given.observed_at is None else "observed_at"
+        raise ImplausibleTime(f"event time {event_time} ms", name)
     source: Source = given.source or ("news" if record.topic == TEXTS_NEWS else "social")
     channel = given.channel or source
     body = given.text

@@ -1,7 +1,7 @@
 """Scoring a batch of texts: opinions, votes, dead letters, and how far each source has come."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,7 @@ from streams.core.labels import MARKET, TOPIC_SLUGS, ticker_subject, topic_subje
 from streams.core.records import KIND_HEADER, MILLION, Entity, Kind, Opinion, Sentiment
 from streams.core.topics import DEAD, OPINIONS, VOTES
 from streams.core.votes import Vote
-from streams.pipeline.decode import Readable, decode
+from streams.pipeline.decode import AHEAD_MS, Readable, decode
 from streams.ports import Classifier, Incoming, Outgoing, Prediction
 
 SNIPPET_CHARS: Final = 200
@@ -86,6 +86,7 @@ class Scorer:
         self._index = index
         self._author_key = author_key
         self._cache: LRUCache[str, Prediction] = LRUCache(max(cache_texts, 1))
+        self._cached_model = ""
         self._caching = cache_texts > 0
         self._lateness_ms = lateness_ms
         self._service = service
@@ -110,11 +111,14 @@ class Scorer:
 
     def _end(self, plan: Plan, record: Incoming) -> None:
         try:
-            event_time = int(orjson.loads(record.value or b"")["event_time"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            event_time = orjson.loads(record.value or b"")["event_time"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             return  # not one of ours: it closes nothing
+        if type(event_time) is not int or not 0 <= event_time <= record.timestamp_ms + AHEAD_MS:
+            return  # no text can have this time: it would close minutes for ever
         source = f"{record.topic}/{record.partition}"
-        plan.ends[source] = event_time + _DAY_MS + self._lateness_ms
+        end = event_time + _DAY_MS + self._lateness_ms
+        plan.ends[source] = max(end, plan.ends.get(source, 0))
 
     async def score(self, plan: Plan, originals: Sequence[Incoming]) -> Result:
         """Ask the model about a batch and make its records.
@@ -129,22 +133,43 @@ class Scorer:
         """
         scorable = [r for r in plan.readable if r.language.scorable]
         wanted = dict.fromkeys(text for r in scorable for text in r.inputs)
-        known = {t: self._cache[t] for t in wanted if t in self._cache} if self._caching else {}
-        missing = [t for t in wanted if t not in known]
-        answers: dict[str, Prediction | UnscorableText] = dict(known)
+        model = self._classifier.model
+        answers: dict[str, Prediction | UnscorableText] = dict(self._known(wanted))
+        cached = len(answers)
+        missing = [t for t in wanted if t not in answers]
         if missing:
-            for text, answer in zip(missing, await self._classifier.classify(missing), strict=True):
-                answers[text] = answer
-                if self._caching and isinstance(answer, Prediction):
-                    self._cache[text] = answer
+            answers.update(await self._ask(missing))
+            if cached and model != self._classifier.model:
+                # The server has changed its model: what the old one said can't stand beside it.
+                stale = [t for t in wanted if t not in missing]
+                answers.update(await self._ask(stale))
+                missing, cached = [*missing, *stale], 0
+            self._remember({t: answers[t] for t in missing})
         result = Result([], dict(plan.ends), plan.order, plan.next_offsets)
-        result.inferences, result.cached = len(missing), len(known)
+        result.inferences, result.cached = len(missing), cached
         by_origin = {(o.topic, o.partition, o.offset): o for o in originals}
         for readable in plan.readable:
             self._finish(readable, answers, by_origin, result)
         for letter in plan.dead:
             self._bury(letter, result)
+        refused = iter([_refusal(r, answers) is not None for r in plan.readable])
+        result.order = [dead or next(refused) for dead in plan.order]
         return result
+
+    async def _ask(self, texts: list[str]) -> Iterable[tuple[str, Prediction | UnscorableText]]:
+        return zip(texts, await self._classifier.classify(texts), strict=True)
+
+    def _known(self, texts: Iterable[str]) -> dict[str, Prediction]:
+        if not self._caching or self._cached_model != self._classifier.model:
+            return {}
+        return {t: self._cache[t] for t in texts if t in self._cache}
+
+    def _remember(self, answers: Mapping[str, Prediction | UnscorableText]) -> None:
+        if self._cached_model != self._classifier.model:
+            self._cached_model = self._classifier.model
+            self._cache.clear()
+        if self._caching:
+            self._cache.update({t: a for t, a in answers.items() if isinstance(a, Prediction)})
 
     def _finish(
         self,
@@ -171,13 +196,12 @@ class Scorer:
             scored_at=now,
         )
         if readable.language.scorable:
+            refusal = _refusal(readable, answers)
+            if refusal is not None:
+                self._bury(self._dead(by_origin[readable.origin], refusal, "score"), result)
+                return
             found = [answers[text] for text in readable.inputs]
             predictions = [p for p in found if isinstance(p, Prediction)]
-            if len(predictions) < len(found):
-                original = by_origin[readable.origin]
-                refused = next(p for p in found if isinstance(p, UnscorableText))
-                self._bury(self._dead(original, refused, "score"), result)
-                return
             opinion, votes = self._judge(readable, opinion, predictions)
             result.scored += 1
             result.votes += len(votes)
@@ -279,6 +303,16 @@ class Scorer:
     def _bury(letter: DeadLetter, result: Result) -> None:
         result.dead[letter.reason] += 1
         result.outgoing.append(Outgoing(DEAD, letter.key, letter.value, tuple(letter.to_headers())))
+
+
+def _refusal(
+    readable: Readable, answers: Mapping[str, Prediction | UnscorableText]
+) -> UnscorableText | None:
+    for text in readable.inputs:
+        answer = answers.get(text)  # none where its language is filtered
+        if isinstance(answer, UnscorableText):
+            return answer
+    return None
 
 
 def _mean(predictions: list[Prediction], weights: list[int]) -> tuple[int, int, int]:

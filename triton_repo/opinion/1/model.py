@@ -2,7 +2,8 @@
 
 All texts of all requests are tokenised in one call, sorted by length, run in sub-batches
 bounded by a token budget, and handed back to their requests. A text's probabilities do not
-depend on the other texts: arithmetic is float32 and padding is masked.
+depend on the other texts, to the last bit: arithmetic is float32, padding is masked, and shapes
+are kept to those for which the kernels add up a row in one and the same order.
 
 Imports only what the model's environment has: nothing of `streams` or `models`.
 """
@@ -17,6 +18,10 @@ import triton_python_backend_utils as pb_utils
 from tokenizers import Tokenizer
 
 _OUTPUTS = ("SENTIMENT", "TOPIC")
+# Widths are multiples of the vector length, and no text runs alone (a matrix of one row takes
+# another kernel): measured, one of the two missing moves probabilities by 1e-7.
+_WIDTH = 8
+_LEAST_ROWS = 2
 
 
 class TritonPythonModel:
@@ -72,10 +77,12 @@ class TritonPythonModel:
         """Return float32 [texts, 3] and [texts, topics] in the order of the texts."""
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
         results: list[np.ndarray] = []
-        for rows in plan([len(tokens) for tokens in ids], self.budget):
-            width = len(ids[rows[-1]])
-            input_ids = np.zeros((len(rows), width), np.int64)
-            mask = np.zeros((len(rows), width), np.int64)
+        lengths = [-(-len(tokens) // _WIDTH) * _WIDTH for tokens in ids]
+        for rows in plan(lengths, self.budget):
+            shape = (max(len(rows), _LEAST_ROWS), lengths[rows[-1]])
+            input_ids = np.zeros(shape, np.int64)
+            mask = np.zeros(shape, np.int64)
+            mask[:, 0] = 1  # a row of padding alone would divide by zero
             for i, row in enumerate(rows):
                 input_ids[i, : len(ids[row])] = ids[row]
                 mask[i, : len(ids[row])] = 1
@@ -86,7 +93,7 @@ class TritonPythonModel:
             if not results:
                 results = [np.empty((len(texts), o.shape[1]), np.float32) for o in outputs]
             for result, output in zip(results, outputs, strict=True):
-                result[rows] = output
+                result[rows] = output[: len(rows)]
         return results
 
 
