@@ -16,7 +16,7 @@ from streams.adapters.kafka_admin import ensure_topics
 from streams.adapters.logs import configure_logs
 from streams.connectors.replay import ReplayReport, replay
 from streams.core.entities import SHIPPED, EntityIndex
-from streams.core.errors import ConfigurationError, Reason, TickertoneError
+from streams.core.errors import BrokerUnreachable, ConfigurationError, Reason, TickertoneError
 from streams.core.topics import Names
 from streams.deadletters import Selection, list_dead, render, replay_dead, show_dead
 from streams.demo import run_demo
@@ -49,7 +49,7 @@ def main() -> None:
         app()
     except ConfigurationError as error:
         errors.print(f"[red]tickertone:[/] {error}", highlight=False)
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)
     except TickertoneError as error:
         errors.print(f"[red]tickertone:[/] {type(error).__name__}: {error}", highlight=False)
         sys.exit(1)
@@ -83,8 +83,9 @@ def _connected() -> Settings:
             raise ConfigurationError(
                 "no broker: set TICKERTONE_KAFKA__BOOTSTRAP, or start `tickertone up` beside this"
             )
+        triton = settings.triton.model_copy(update={"url": stack.pop("triton")})
         kafka = settings.kafka.model_copy(update=stack)
-        settings = settings.model_copy(update={"kafka": kafka})
+        settings = settings.model_copy(update={"kafka": kafka, "triton": triton})
     return settings
 
 
@@ -258,7 +259,7 @@ def _windows_stand(settings: Settings, names: Names) -> bool:
 @dead_app.command("list")
 def dead_list(
     reason: Annotated[Reason | None, typer.Option(help="Only those with this reason.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most rows; the newest come last.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows; the newest come first.")] = 50,
 ) -> None:
     """List dead letters."""
     settings = _connected()

@@ -1,4 +1,4 @@
-"""Looking at dead letters and sending them back: what `tickertone deadletters` does.
+"""Looking at dead letters and sending them back: what `tickertone dead-letters` does.
 
 The proof that a dead letter was sent back is the header `dl.replayed` on the text itself: the copy
 goes to the partition that the original came from, so looking behind the original's offset finds

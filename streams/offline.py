@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.adapters.kafka_scan import scan
+from streams.core.errors import ConfigurationError
 from streams.core.fold import Fold
 from streams.core.records import KIND_HEADER, Alert, Window
 from streams.core.rules import Rule
@@ -30,7 +31,7 @@ async def fold_votes(
     """Fold votes.v1 from its beginning, one partition after the other, in memory.
 
     Raises:
-        ConfigurationError: the broker or the topic is not there.
+        ConfigurationError: the broker or the topic is not there, or retention has cut the topic.
     """
     result = Offline()
     async with scan(bootstrap, names.topic(VOTES)) as opened:
@@ -40,6 +41,10 @@ async def fold_votes(
         }
         for fold in folds.values():
             fold.adopt(rules)
+        if any(opened.starts.values()):
+            raise ConfigurationError(
+                "retention has removed the first votes, so they can't be folded anew"
+            )
         async for tp, records in opened.batches():
             fold = folds[tp.partition]
             for record in records:

@@ -84,14 +84,20 @@ async def start_stack(
         supervisor.add(worker_spec(name, workers, port))
     # Joining a consumer group takes seconds, in which the others can do the same.
     await supervisor.start_all(on_progress, together=True)
-    stack = {"bootstrap": bootstrap, "transactions": settings.kafka.bootstrap is not None}
-    (settings.run_dir / _STACK).write_text(json.dumps({**stack, "pid": os.getpid()}))
+    embedded = settings.kafka.bootstrap is None
+    stack = {
+        "bootstrap": bootstrap,
+        "transactions": settings.kafka.transactions and not embedded,
+        "triton": triton,
+        "pid": os.getpid(),
+    }
+    (settings.run_dir / _STACK).write_text(json.dumps(stack))
     urls = {name: _local(port) for name, port in ours.items()}
     return Addresses(bootstrap, triton, urls["gateway"], urls)
 
 
 def running_stack(run_dir: Path) -> dict[str, Any] | None:
-    """Return the Kafka settings of a stack that runs from this run directory, None without one."""
+    """Return what the settings of a stack running from this directory say, None without one."""
     try:
         stack: dict[str, Any] = json.loads((run_dir / _STACK).read_text())
     except FileNotFoundError:

@@ -7,9 +7,11 @@ drops stale events and fills holes.
 """
 
 import asyncio
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, cast
 
 import aiokafka
@@ -38,7 +40,7 @@ _ANSWERED_MS: Final = 10_000
 _STOP_S: Final = 10.0
 
 
-class _Worker(WorkerThread):  # type: ignore[misc]
+class _Worker(WorkerThread):
     """A thread that can't keep a process alive that must end, nor hold up its end for ever."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -138,6 +140,8 @@ def make_app(group: str, settings: KafkaSettings, buffer: int) -> faust.App:
         value_serializer="raw",
         processing_guarantee="at_least_once",
         store="memory://",
+        # Faust makes this folder even without tables, by default where we happen to stand.
+        datadir=str(Path(tempfile.gettempdir()) / "tickertone-faust"),
         table_standby_replicas=0,
         topic_allow_declare=False,
         topic_disable_leader=True,

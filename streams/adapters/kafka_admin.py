@@ -24,7 +24,8 @@ def ensure_topics(
         patience_s: How long to wait for a broker that does not listen yet.
 
     Raises:
-        ConfigurationError: no broker answers at the address, or it refuses a topic.
+        BrokerUnreachable: no broker answers at the address.
+        ConfigurationError: it refuses a topic.
     """
     names = Names(settings.prefix)
     _wait_for_listener(settings.bootstrap or "", patience_s)

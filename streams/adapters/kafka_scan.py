@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.core.errors import ConfigurationError
+from streams.core.errors import BrokerUnreachable, ConfigurationError
 
 STALL_S: Final = 60.0
 """A scan that gets nothing for so long gives up."""
@@ -110,9 +110,7 @@ async def scan(
                 opened.starts[partition] = max(opened.starts[partition], wanted)
                 consumer.seek(partition, opened.starts[partition])
         except KafkaError as error:
-            raise ConfigurationError(
-                f"no Kafka broker answers at {bootstrap}: {error!r}"
-            ) from error
+            raise BrokerUnreachable(f"no Kafka broker answers at {bootstrap}: {error!r}") from error
         yield opened
     finally:
         await consumer.stop()

@@ -1,5 +1,6 @@
 """The workers' metrics: what happened, told by the agents in words of the domain."""
 
+import contextlib
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,7 +15,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class ScoreMetrics:
-    """What score counts. consumed = scored + filtered + dead + in flight."""
+    """What score counts. consumed = scored + filtered + dead + abandoned + in flight."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
@@ -163,6 +164,15 @@ class AggregateMetrics:
         """A partition's state was read back."""
         self._takeovers.inc()
         self._restore_seconds.observe(seconds)
+
+    def released(self, partition: int) -> None:
+        """A partition is another's now; what we last knew of it is no news."""
+        label = str(partition)
+        with contextlib.suppress(KeyError):  # it was ours, but nothing came
+            for outcome in ("read", "counted", "resent", "duplicate", "late"):
+                self._votes.remove(label, outcome)
+            self._balance.remove(label)
+            self._watermark.remove(label)
 
     def fenced(self) -> None:
         """Another owner took a partition."""

@@ -96,6 +96,7 @@ class AggregateAgent:
         mine = {tp.partition for tp in assigned if tp.topic == self._names.topic(VOTES)}
         for partition in self._owners.keys() - mine:
             await self._drop(partition)
+            self._metrics.released(partition)
         self._readiness.clear("assignment")
 
     async def _generation(self, generation: int) -> None:

@@ -46,7 +46,7 @@ class Hook(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Work:
     generation: int
-    records: Sequence[Incoming]
+    texts: int
     task: "asyncio.Task[Result]"
 
 
@@ -74,7 +74,7 @@ class ScoreAgent:
         self._metrics = metrics
         self._readiness = readiness
         self._hook = hook
-        self._feed = Feed(app, kafka, self._start_offset)
+        self._feed = Feed(app, kafka, self._first_offset)
         self._budget = DeadLetterBudget(
             settings.dead_window, settings.dead_ratio, settings.dead_run
         )
@@ -83,10 +83,16 @@ class ScoreAgent:
         self._reached: dict[str, int] = {}
         self._last_text: dict[str, float] = {}
         self._confirmed: dict[TP, int] = {}
+        self._idle_generation = -1
         self._marked_at = 0.0
         self._scored_at = 0.0
         self._sources: tuple[str, ...] = ()
         self._votes_partitions = 0
+        app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]
+
+    async def _on_assigned(self, sender: Any, assigned: set[Any], **kwargs: Any) -> None:
+        # A member without partitions is ready as well: it stands by.
+        self._readiness.clear("assignment")
 
     async def run(self, stream: Any) -> None:
         """Work until the stream ends, which it never should.
@@ -113,10 +119,11 @@ class ScoreAgent:
             generation = self._feed.read_in
             records = [record for run in runs.values() for record in run]
             for part in _bounded(records, settings.batch_bytes):
-                self._metrics.consumed(len(part))
                 plan = self._scorer.plan(part)
+                texts = len(plan.order)  # ends of replays are none
+                self._metrics.consumed(texts)
                 task = asyncio.create_task(self._score(plan, part))
-                await self._queue.put(_Work(generation, part, task))
+                await self._queue.put(_Work(generation, texts, task))
         raise ContractError("the stream of texts ended")
 
     async def _score(self, plan: Plan, records: Sequence[Incoming]) -> Result:
@@ -147,12 +154,14 @@ class ScoreAgent:
                 raise
             async with self._publishing:
                 if work.generation != self._feed.generation:
-                    self._metrics.abandoned(len(work.records))
+                    self._metrics.abandoned(work.texts)
                     continue
-                await self._within_budget(result)
                 started = time.monotonic()
                 await self._publish(result)
-                self._metrics.published(result, len(work.records), time.monotonic() - started)
+                self._metrics.published(result, work.texts, time.monotonic() - started)
+            # Only now: held back, the batch that spends the budget would do so after every
+            # restart, and nobody could get past it.
+            await self._within_budget(result)
 
     async def _publish(self, result: Result) -> None:
         await self._publisher.send(result.outgoing, now_ms())
@@ -203,7 +212,7 @@ class ScoreAgent:
             assigned = self._feed.assignment()
             if not assigned:
                 continue
-            self._readiness.clear("assignment")
+            await self._begin_generation(assigned)
             exhausted = await self._feed.exhausted()
             async with self._publishing:
                 marks = {}
@@ -212,6 +221,13 @@ class ScoreAgent:
                     idle = await self._idle_ms(tp, source, exhausted)
                     marks[source] = (self._reached.get(source), idle)
                 await self._mark(marks)
+
+    async def _begin_generation(self, assigned: set[TP]) -> None:
+        """Forget how long a source was idle: in between it may have been another member's."""
+        if self._idle_generation != self._feed.generation:
+            self._idle_generation = self._feed.generation
+            self._last_text.clear()
+            self._confirmed = {tp: await self._feed.first_offset(tp) for tp in assigned}
 
     async def _idle_ms(self, tp: TP, source: str, exhausted: dict[TP, int]) -> int | None:
         at = time.monotonic()
@@ -233,10 +249,8 @@ class ScoreAgent:
                     self._hold("classifier", "no answer to a probe")
             await asyncio.sleep(_PROBE_EVERY_S)
 
-    async def _start_offset(self, tp: TP) -> int:
-        offset = await self._feed.first_offset(tp)
-        self._confirmed[tp] = offset
-        return offset
+    async def _first_offset(self, tp: TP) -> int:
+        return await self._feed.first_offset(tp)
 
     async def _abandon(self, generation: int) -> None:
         """Give up the batches in hand: the new generation reads on from what is committed."""
@@ -245,7 +259,7 @@ class ScoreAgent:
             while not self._queue.empty():
                 work = self._queue.get_nowait()
                 work.task.cancel()
-                given_up += len(work.records)
+                given_up += work.texts
             if given_up:
                 self._metrics.abandoned(given_up)
             log.info("generation_started", generation=generation, abandoned=given_up)

@@ -52,7 +52,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     stage: str
-    """decode, normalise or score"""
+    """decode or score"""
     reason: str
     """a value of `streams.core.errors.Reason`, the same word as the metric's label"""
     error: str = ""

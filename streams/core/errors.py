@@ -5,7 +5,7 @@ TickertoneError
 │   ├── UndecodableRecord      not UTF-8, not JSON, not an object
 │   ├── SchemaViolation        JSON, but not a text record (carries the field)
 │   ├── ImplausibleTime        event time before 1990 or after ingestion + 5 min
-│   ├── UnusableText           nothing left after normalising, or too large
+│   ├── UnusableText           nothing left after normalising
 │   └── UnscorableText         the model refuses this one text
 ├── TransientError         the world is wrong          → hold, retry in place
 │   ├── ClassifierUnavailable  connect, deadline, overloaded, not ready
@@ -15,6 +15,7 @@ TickertoneError
 │   ├── StateMismatch          stored state belongs to another set of topics
 │   └── LostRecords            retention removed records that nobody has read
 └── ConfigurationError     before anything starts      → exit code 2
+    └── BrokerUnreachable      nobody answers there        → exit code 3, a restart may mend it
 """
 
 from enum import StrEnum
@@ -64,7 +65,7 @@ class ImplausibleTime(RecordError):
 
 
 class UnusableText(RecordError):
-    """The text is empty after normalising, or larger than the limit."""
+    """Nothing is left of the text after normalising."""
 
     reason = Reason.UNUSABLE_TEXT
 
@@ -105,3 +106,7 @@ class LostRecords(ContractError):
 
 class ConfigurationError(TickertoneError):
     """The settings or the surroundings do not allow a start; the message says what to do."""
+
+
+class BrokerUnreachable(ConfigurationError):
+    """No broker answers at the address of the settings."""

@@ -32,7 +32,9 @@ _SCRIPTS: Final = {
     "THAI": "th",
     "DEVANAGARI": "hi",
 }
-_NOT_WORDS = re.compile(r"[@#$]\w+|\w*\d\w*|\S+[./]\S+")
+# Bounded, and begun only where a word begins: else thousands of letters without a space would take
+# a quarter of a second.
+_NOT_WORDS = re.compile(r"[@#$]\w+|(?<!\w)\w*\d\w*|\S{1,99}[./]\S+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 # Words that other languages in Latin letters hardly use ("in", "on", "is", "a" would not do).
 _ENGLISH_WORDS: Final = """

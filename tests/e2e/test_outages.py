@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psutil
 import pytest
 
@@ -24,7 +23,12 @@ from streams.adapters.publisher import Publisher
 from streams.core.topics import INPUTS
 from streams.embedded.process import ChildProcess, free_ports
 from streams.embedded.supervisor import ChildSpec
-from streams.embedded.triton import TritonPorts, shared_memory_prefix, shipped_repository, triton_spec
+from streams.embedded.triton import (
+    TritonPorts,
+    shared_memory_prefix,
+    shipped_repository,
+    triton_spec,
+)
 from streams.ports import Outgoing
 from streams.settings import KafkaSettings, TritonSettings
 
@@ -220,11 +224,15 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": root, "TICKERTONE_RUN_DIR": str(folder), "COLUMNS": "400", **ours}
 
 
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "texts.jsonl").write_text('{"text": "a", "published_at": "2026-01-01"}\n')
+    return folder
+
+
 async def ended(folder: Path, port: int, words: tuple[str, ...]) -> tuple[float, int | None, str]:
     """Run a command against a port; return its seconds, exit code and standard error."""
     begun = time.monotonic()
-    folder.mkdir()
-    (folder / "texts.jsonl").write_text('{"text": "a", "published_at": "2026-01-01"}\n')
     process = await asyncio.create_subprocess_exec(
         *tickertone(*words),
         cwd=folder,
@@ -254,7 +262,7 @@ async def test_without_a_broker_every_command_says_so_and_ends(tmp_path: Path, m
     runs = [(how, words) for how in ports for words in COMMANDS]
     ends = await asyncio.gather(
         *(
-            ended(tmp_path / f"{words[0]}-{ports[how]}", ports[how], words)
+            ended(made(tmp_path / f"{words[0]}-{ports[how]}"), ports[how], words)
             for how, words in runs
         )
     )
@@ -267,4 +275,80 @@ async def test_without_a_broker_every_command_says_so_and_ends(tmp_path: Path, m
         )
         if code != 2 or seconds >= 30 or not clear:
             wrong.append(f"{words} where the broker {how}: {code}, {seconds:.1f} s, {errors}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
+
+
+class Stack:
+    """`tickertone up` as people run it, with all its descendants."""
+
+    def __init__(self, process: asyncio.subprocess.Process, run_dir: Path) -> None:
+        self.process = process
+        self.run_dir = run_dir
+        self.family = psutil.Process(process.pid).children(recursive=True)
+
+    async def gone(self, seconds: float) -> float:
+        """Wait until no descendant lives; return how long it took."""
+
+        async def none_left() -> bool:
+            return not any(_alive(process) for process in self.family)
+
+        return await until(none_left, seconds, f"all of {len(self.family)} processes are gone")
+
+    def left(self) -> list[Path]:
+        """Return what lies in shared memory."""
+        return list(Path("/dev/shm").glob(f"{shared_memory_prefix(self.run_dir)}*"))
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def up(folder: Path) -> AsyncIterator[Stack]:
+    run_dir = folder / "run"
+    process = await asyncio.create_subprocess_exec(
+        *tickertone("up"),
+        cwd=folder,
+        env=environment(run_dir, GATEWAY__PORT="0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        # A test run in the background ignores SIGINT, and its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert process.stdout
+        said = ""
+        async with asyncio.timeout(120):
+            while "ready  page" not in said:
+                line = (await process.stdout.readline()).decode()
+                assert line, said
+                said += line
+        yield Stack(process, run_dir)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_is_left_of_a_stack_whatever_ends_it(tmp_path: Path) -> None:
+    async def end(number: signal.Signals) -> None:
+        async with up(made(tmp_path / number.name)) as stack:
+            names = " ".join(" ".join(p.cmdline()) for p in stack.family)
+            for part in ("tansu", "tritonserver", "stub", "score", "aggregate", "gateway"):
+                assert part in names
+            begun = time.monotonic()
+            stack.process.send_signal(number)
+            async with asyncio.timeout(40):
+                await stack.process.communicate()
+            ended = time.monotonic() - begun
+            killed = number == signal.SIGKILL
+            assert stack.process.returncode == (-number if killed else 0)
+            after = await stack.gone(10 if killed else 1)
+            assert stack.left() == []
+            print(f"{number.name}: ended after {ended:.1f} s, its children {after:.1f} s later")
+
+    await asyncio.gather(*(end(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)))

@@ -1,5 +1,6 @@
 """Whatever lies on an input topic is a text, or a record error that says why not."""
 
+import json
 import time
 from typing import Any
 
@@ -37,8 +38,8 @@ def text(**fields: Any) -> bytes:
     return orjson.dumps({"text": "Apple gains", "published_at": NOW - 1000, **fields})
 
 
-def raw(json: str) -> bytes:
-    return f'{{"text": "Apple gains", "published_at": {NOW}, {json}}}'.encode()
+def raw(more: str) -> bytes:
+    return f'{{"text": "Apple gains", "published_at": {NOW}, {more}}}'.encode()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,40 @@ def test_a_megabyte_of_text_is_clipped_quickly() -> None:
     assert time.thread_time() - began < 1
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "x",
+            "X",
+            "x.",
+            "/",
+            "x/",
+            "$",
+            "$A",
+            "@",
+            "#1",
+            "1",
+            "_",
+            "é",
+            "股",
+            "'",
+            "a'b",
+            "x-",
+            ":",
+        ),
+        *("NYSE:", "NYSE: ", "$AAPL", "$AAPL ", "Bank of ", "Apple", "&amp", "[T]", "the ", "x 1"),
+    ],
+)
+def test_a_text_made_to_take_long_does_not(piece: str) -> None:
+    values = [text(text=(head + piece * 4000)[:4000] + tail) for head in " /" for tail in " /9"]
+    decoded(text())
+    began = time.thread_time()
+    for value in values:
+        decoded(value)
+    assert time.thread_time() - began < 0.05 * len(values)
+
+
 def test_a_huge_character_reference_is_no_crash() -> None:
     assert decoded(text(text="Apple &#" + "1" * 5000 + ";")).text == "Apple \ufffd"
 
@@ -205,8 +240,19 @@ JSON = st.recursive(
     max_leaves=4,
 )
 NAMES = st.sampled_from(
-    ["text", "published_at", "observed_at", "source", "channel", "id", "title", "url", "author"]
-    + ["lang", "tickers"]
+    [
+        "text",
+        "published_at",
+        "observed_at",
+        "source",
+        "channel",
+        "id",
+        "title",
+        "url",
+        "author",
+        "lang",
+        "tickers",
+    ]
 )
 PLAUSIBLE = {"text": "Apple gains", "published_at": NOW, "channel": "c", "tickers": ["AAPL"]}
 MUTATED = st.dictionaries(NAMES, JSON, max_size=3).map(lambda d: {**PLAUSIBLE, **d})
@@ -231,8 +277,6 @@ def test_any_bytes_are_a_text_or_a_record_error(value: bytes) -> None:
 @settings(max_examples=250, deadline=None)
 @given(MUTATED)
 def test_any_fields_are_a_text_or_a_record_error(fields: dict[str, Any]) -> None:
-    import json
-
     total(json.dumps(fields).encode())
 
 

@@ -15,7 +15,7 @@ from streams.core.records import MILLION, Opinion, Origin
 from streams.core.topics import DEAD, OPINIONS, TEXTS_NEWS, TEXTS_SOCIAL, VOTES
 from streams.core.votes import Vote
 from streams.pipeline.score import Result, Scorer
-from streams.ports import Incoming
+from streams.ports import Incoming, Outgoing
 from streams.testing import FakeClassifier
 
 INDEX = EntityIndex.load()
@@ -213,14 +213,14 @@ BODIES = st.sampled_from(
         *(b"", b"\xff", b"[]", b"{}", b'{"text":"x","published_at":1}'),
     ]
 )
-BATCHES = st.lists(st.tuples(BODIES, st.integers(0, 1)), max_size=25)
+BATCHES = st.lists(st.tuples(BODIES, st.integers(0, 1)), max_size=10)
 
 
 def records_of(batch: list[tuple[str | bytes, int]]) -> list[Incoming]:
     return [incoming(offset, body, partition) for offset, (body, partition) in enumerate(batch)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(BATCHES)
 def test_every_record_ends_once_as_scored_filtered_or_dead(
     batch: list[tuple[str | bytes, int]],
@@ -244,7 +244,7 @@ def test_every_record_ends_once_as_scored_filtered_or_dead(
         assert len(vote.snippet) <= 200
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(BATCHES, st.integers(1, 4), st.integers(1, 6))
 def test_the_cache_and_the_batches_do_not_show_in_the_output(
     batch: list[tuple[str | bytes, int]], size: int, cache_texts: int
@@ -252,10 +252,14 @@ def test_the_cache_and_the_batches_do_not_show_in_the_output(
     model = FakeClassifier()
     model.refuse = {"refused"}
     records = records_of(batch)
-    plain = asyncio.run(score(scorer(model), *records)).outgoing
     caching = scorer(model, cache_texts)
     parts = [records[at : at + size] for at in range(0, len(records), size)]
-    cut = [o for part in parts for o in asyncio.run(score(caching, *part)).outgoing]
+
+    async def both() -> tuple[list[Outgoing], list[Outgoing]]:
+        plain = (await score(scorer(model), *records)).outgoing
+        return plain, [o for part in parts for o in (await score(caching, *part)).outgoing]
+
+    plain, cut = asyncio.run(both())
     by_topic = {t: [o for o in plain if o.topic == t] for t in (VOTES, OPINIONS)}
     assert {t: [o for o in cut if o.topic == t] for t in (VOTES, OPINIONS)} == by_topic
     dead = [{o.value for o in out if o.topic == DEAD} for out in (plain, cut)]
