@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -20,6 +21,7 @@ from streams.core.errors import BrokerUnreachable, ConfigurationError, Reason, T
 from streams.core.topics import Names
 from streams.deadletters import Selection, list_dead, render, replay_dead, show_dead
 from streams.demo import run_demo
+from streams.embedded.broker import answers
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import check_ledger
 from streams.offline import differing, fold_votes, published_windows
@@ -41,6 +43,9 @@ dead_app = typer.Typer(no_args_is_help=True, help="Texts that could not be proce
 app.add_typer(dead_app, name="dead-letters")
 console = Console()
 errors = Console(stderr=True)
+
+_PATIENCE_S: Final = 8.0
+"""How long to wait for a broker that is still starting."""
 
 
 def main() -> None:
@@ -127,7 +132,7 @@ def gateway() -> None:
 @app.command()
 def up() -> None:
     """Run everything on this machine; broker and Triton too where the settings name none."""
-    settings = _settings()
+    settings = _answered(_settings())
 
     async def run() -> int:
         async with Supervisor(settings.run_dir) as supervisor:
@@ -151,7 +156,7 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the day is shown.")] = False,
 ) -> None:
     """Start everything and replay a fictitious trading day until its alerts are on the screen."""
-    settings = _settings()
+    settings = _answered(_settings())
     raise typer.Exit(asyncio.run(run_demo(settings, console, stay=not leave)))
 
 
