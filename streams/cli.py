@@ -91,6 +91,42 @@ def _connected() -> Settings:
         triton = settings.triton.model_copy(update={"url": stack.pop("triton")})
         kafka = settings.kafka.model_copy(update=stack)
         settings = settings.model_copy(update={"kafka": kafka, "triton": triton})
+    return _answered(settings)
+
+
+def _answered(settings: Settings) -> Settings:
+    """Return the settings once their broker answers, if they name one.
+
+    The clients would find out too, but after up to a minute and with pages of log.
+
+    Raises:
+        ConfigurationError: an address is no host:port.
+        BrokerUnreachable: no broker answers.
+    """
+    bootstrap = settings.kafka.bootstrap
+    if bootstrap is None:
+        return settings
+    try:
+        places = [
+            (host.strip("[]"), int(port))
+            for host, _, port in (a.strip().rpartition(":") for a in bootstrap.split(","))
+        ]
+    except ValueError:
+        raise ConfigurationError(
+            f"TICKERTONE_KAFKA__BOOTSTRAP: {bootstrap} is not host:port, comma-separated"
+        ) from None
+
+    async def any_answers() -> bool:
+        return any(await asyncio.gather(*(answers(host, port) for host, port in places)))
+
+    deadline = time.monotonic() + _PATIENCE_S
+    while not asyncio.run(any_answers()):
+        if time.monotonic() > deadline:
+            raise BrokerUnreachable(
+                f"no Kafka broker answers at {bootstrap}. "
+                "Check TICKERTONE_KAFKA__BOOTSTRAP, or leave it empty for the embedded broker."
+            )
+        time.sleep(0.2)
     return settings
 
 
