@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 _DAY_S: Final = 86_400.0
 _ANSWERED_MS: Final = 10_000
+_FETCH_WAIT_MS: Final = 100
 _STOP_S: Final = 10.0
 
 
@@ -60,8 +61,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no setting for it; the fetcher reads this when the consumer starts.
+        # Faust has no setting for these; the fetcher reads them when the consumer starts.
         consumer._isolation_level = "read_committed"
+        # One fetch at a time goes to a broker: while partitions under back-pressure are left out
+        # of it, a long wait for the empty ones keeps the full ones waiting as well.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
     async def commit_held(self, offsets: Mapping[TP, int]) -> bool:

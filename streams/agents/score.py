@@ -196,9 +196,11 @@ class ScoreAgent:
         self._metrics.marked()
 
     async def _within_budget(self, result: Result) -> None:
+        spent = False
         for dead in result.order:
             self._budget.record(dead)
-        if self._budget.spent:
+            spent = spent or self._budget.spent  # a good text behind a flood does not undo it
+        if spent:
             detail = "too many dead letters: look at the input, then restart score to go on"
             self._hold("dead_letters", detail)
             await asyncio.Event().wait()  # a restart begins with a new budget

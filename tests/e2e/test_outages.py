@@ -101,7 +101,7 @@ class Feed:
 
     async def _flow(self) -> None:
         while True:
-            batch = []
+            batch: list[Outgoing] = []
             for topic in INPUTS:
                 for partition in range(self._partitions):
                     words = f"Nokia sinks as $AAPL gains {self.sent + len(batch)} times"
@@ -158,9 +158,10 @@ async def outage(
     back = time.monotonic() - ending
     before = await scored()
     await until(more_scored, 15, "texts are scored again")
+    again = time.monotonic() - ending
     print(
-        f"Triton {what} for {lasted:.1f} s: noticed after {noticed:.1f} s, "
-        f"ready {back:.1f} s after its return began"
+        f"Triton {what} for {lasted:.1f} s: noticed after {noticed:.1f} s; from its return on "
+        f"{back:.1f} s until ready, {again:.1f} s until texts are scored"
     )
 
 
