@@ -273,7 +273,7 @@ def _target(names: Names, letter: DeadLetter) -> tuple[str, int, int]:
     Raises:
         ConfigurationError: not on an input topic; a forged header must not choose where we write.
     """
-    topic = names.topic(names.plain(letter.topic))
+    topic = names.topic(letter.topic)
     if names.plain(topic) not in INPUTS:
         raise ConfigurationError(f"dead letter {letter.id} came from no input topic")
     return topic, letter.partition, letter.offset

@@ -208,7 +208,7 @@ async def _check_texts(bootstrap: str, names: Names, report: LedgerReport) -> No
                     report.add_difference(f"{place_name} has no origin")
                     continue
                 topic, number, offset, bit = found
-                origin = accounts.get((names.topic(names.plain(topic)), number))
+                origin = accounts.get((names.topic(topic), number))
                 if origin is None:
                     report.add_difference(f"{place_name} names the partition {topic}/{number}")
                 else:

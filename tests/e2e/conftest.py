@@ -112,7 +112,7 @@ async def _started(
     async with Supervisor(folder, signals=False) as supervisor:
         for name, port in ports.items():
             supervisor.add(worker_spec(name, environment, port))
-        await supervisor.start_all()
+        await supervisor.start_all(together=True)
         yield Run(supervisor, kafka, ports)
 
 
