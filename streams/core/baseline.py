@@ -21,6 +21,17 @@ _SHARE: Final = {"5m": 5 / 1440, "30m": 30 / 1440, "8h": 0.52, "24h": 1.0}
 _SHRINK_WEIGHT: Final = 10 * MILLION
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """Daily stories and tone over some feed-up days."""
+
+    up_days: tuple[int, ...]
+    mean: float
+    variance: float
+    w: int
+    ws: int
+
+
 @dataclass(slots=True)
 class Days:
     """Stories and tone per day of event time (UTC), of a subject or of a whole partition."""
@@ -28,8 +39,12 @@ class Days:
     by_day: dict[int, list[int]] = field(default_factory=dict)
     """day since the epoch → [stories, Σw, Σws]"""
 
+    _past: _Past | None = field(default=None, repr=False, compare=False)
+
     def add(self, day: int, sums: Sums) -> None:
         """Add a closed minute, or what a revision added to it."""
+        if self._past is not None and day in self._past.up_days:
+            self._past = None
         total = self.by_day.setdefault(day, [0, 0, 0])
         total[0] += sums.stories
         total[1] += sums.w
@@ -54,9 +69,8 @@ class Days:
 
     def tone(self, up_days: tuple[int, ...], prior: float) -> float:
         """Return the mean index over the days, shrunk towards the prior by ten texts' weight."""
-        w = sum(self.by_day[d][1] for d in up_days if d in self.by_day)
-        ws = sum(self.by_day[d][2] for d in up_days if d in self.by_day)
-        return (ws / MILLION + prior * _SHRINK_WEIGHT) / (w + _SHRINK_WEIGHT)
+        past = self._over(up_days)
+        return (past.ws / MILLION + prior * _SHRINK_WEIGHT) / (past.w + _SHRINK_WEIGHT)
 
     def volume_z(self, window: str, stories: int, up_days: tuple[int, ...]) -> float | None:
         """Return how unusual so many stories in the window are; None with under five days.
@@ -69,16 +83,22 @@ class Days:
         """
         if len(up_days) < _LEAST_DAYS:
             return None
-        counts = [self.by_day[d][0] if d in self.by_day else 0 for d in up_days]
-        mean = sum(counts) / len(counts)
-        variance = sum((c - mean) ** 2 for c in counts) / len(counts)
-        share = _SHARE[window]
-        return (stories - mean * share) / math.sqrt(variance * share * share + 0.5)
+        past, share = self._over(up_days), _SHARE[window]
+        return (stories - past.mean * share) / math.sqrt(past.variance * share * share + 0.5)
 
     def usual(self, up_days: tuple[int, ...]) -> float:
         """Return the mean number of stories a day."""
-        counts = [self.by_day[d][0] if d in self.by_day else 0 for d in up_days]
-        return sum(counts) / len(counts) if counts else 0.0
+        return self._over(up_days).mean
+
+    def _over(self, up_days: tuple[int, ...]) -> _Past:
+        """Return what the days add up to; they rarely change, and every window asks."""
+        if self._past is None or self._past.up_days != up_days:
+            days = [self.by_day.get(d, (0, 0, 0)) for d in up_days]
+            mean = sum(d[0] for d in days) / max(len(days), 1)
+            variance = sum((d[0] - mean) ** 2 for d in days) / max(len(days), 1)
+            w, ws = sum(d[1] for d in days), sum(d[2] for d in days)
+            self._past = _Past(up_days, mean, variance, w, ws)
+        return self._past
 
     def to_row(self) -> list[list[int]]:
         """Return what survives a restart.

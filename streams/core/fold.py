@@ -84,6 +84,7 @@ class Fold:
         self._model = ""
         self._changes: Rows = {}
         self._touched: set[tuple[str, int]] = set()
+        self._moved: set[str] = set()
         self.emitted = Emitted()
 
     # -- applying records -------------------------------------------------------------------
@@ -184,7 +185,7 @@ class Fold:
                 closed_at=now_ms,
             )
         )
-        self._changes[subject.name] = orjson.dumps(subject.to_row())
+        self._moved.add(subject.name)
 
     @staticmethod
     def _due(subject: Subject, minute: int) -> bool:
@@ -233,6 +234,9 @@ class Fold:
             pending.rows.append(key)
             pending.saved = len(pending.votes)
         self._touched.clear()
+        for name in sorted(self._moved):
+            self._changes[name] = orjson.dumps(self._subjects[name].to_row())
+        self._moved.clear()
         self._changes[PARTITION_ROW] = orjson.dumps(self._partition_row())
         emitted, changes = self.emitted, self._changes
         self.emitted, self._changes = Emitted(), {}
