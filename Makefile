@@ -45,5 +45,5 @@ $(STAMP): pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "  1/3 installer" && $(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9
 	@echo "  2/3 dependencies (locked, by hash)" && $(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
-	@echo "  3/3 tickertone" && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "  3/3 tickertone" && $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
