@@ -32,7 +32,7 @@ class World:
         sent = await self.producer.send_and_wait(topic, (value or b"")[:size], key, 1)
         letter = DeadLetter(
             **{
-                "topic": topic,
+                "topic": TEXTS_NEWS,  # score names topics without the prefix
                 "partition": 1,
                 "offset": sent.offset,
                 "timestamp_ms": sent.timestamp,

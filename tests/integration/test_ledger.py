@@ -47,12 +47,12 @@ class World:
             await self.send(topic, partition, {})
 
     async def opinion(self, topic: str, partition: int, offset: int, outcome: str) -> None:
-        origin = [self.names.topic(topic), partition, offset]
+        origin = [topic, partition, offset]  # score names topics without the prefix
         await self.send(OPINIONS, offset % 2, {"origin": origin, "outcome": outcome})
 
     async def dead(self, topic: str, partition: int, offset: int) -> None:
         letter = DeadLetter(
-            topic=self.names.topic(topic),
+            topic=topic,
             partition=partition,
             offset=offset,
             timestamp_ms=0,
