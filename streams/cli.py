@@ -287,9 +287,9 @@ def _windows_stand(settings: Settings, names: Names) -> bool:
     lateness_ms = round(settings.aggregate.lateness_s * 1000)
     offline = asyncio.run(fold_votes(bootstrap, names, rules, lateness_ms))
     published = asyncio.run(published_windows(bootstrap, names))
-    wrong = differing(offline.windows, published)
+    wrong = differing(offline, published)
     console.print(
-        f"{len(published)} closed minutes published, {len(offline.windows)} by folding all votes "
+        f"{len(published)} closed minutes published, {len(offline)} by folding all votes "
         f"anew, {len(wrong)} differ"
     )
     for place in wrong[:20]:

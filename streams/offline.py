@@ -1,13 +1,12 @@
 """What the windows must be: the same fold over votes.v1, without agents, batches or crashes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from streams.adapters.kafka_scan import scan
 from streams.core.errors import ConfigurationError
 from streams.core.fold import Fold
-from streams.core.records import KIND_HEADER, Alert, Window
+from streams.core.records import KIND_HEADER, Window
 from streams.core.rules import Rule
 from streams.core.topics import VOTES, WINDOWS, Names
 
@@ -15,25 +14,15 @@ Closed = dict[tuple[str, int], dict[str, Any]]
 """(subject, closed minute) → the newest revision of its window record, wall clock left out"""
 
 
-@dataclass(slots=True)
-class Offline:
-    """What an undisturbed run over the votes that lie on the topic would have written."""
-
-    windows: Closed = field(default_factory=dict)
-    alerts: list[Alert] = field(default_factory=list)
-    counted: int = 0
-    late: int = 0
-
-
 async def fold_votes(
     bootstrap: str, names: Names, rules: Sequence[Rule], lateness_ms: int
-) -> Offline:
-    """Fold votes.v1 from its beginning, one partition after the other, in memory.
+) -> Closed:
+    """Return the window records that an undisturbed run over all of votes.v1 would have written.
 
     Raises:
         ConfigurationError: the broker or the topic is not there, or retention has cut the topic.
     """
-    result = Offline()
+    closed: Closed = {}
     async with scan(bootstrap, names.topic(VOTES)) as opened:
         folds = {
             tp.partition: Fold(tp.partition, len(opened.starts), lateness_ms)
@@ -51,12 +40,9 @@ async def fold_votes(
                 kind = dict(record.headers).get(KIND_HEADER, b"").decode()
                 fold.apply(record.offset, record.timestamp, kind, record.value or b"", 0)
             emitted, _ = fold.take()
-            result.alerts += emitted.alerts
             for window in emitted.windows:
-                _keep(result.windows, window)
-    result.counted = sum(fold.counts.counted for fold in folds.values())
-    result.late = sum(fold.counts.late for fold in folds.values())
-    return result
+                _keep(closed, window)
+    return closed
 
 
 async def published_windows(bootstrap: str, names: Names) -> Closed:

@@ -173,16 +173,20 @@ class Feed:
     Args:
         app: The app whose stream is read.
         settings: Where the broker is.
-        start: Returns the offset at which a partition goes on in a new generation.
+        start: Returns the offset at which a partition goes on in a new generation; by default where
+            its commits stand.
     """
 
     def __init__(
-        self, app: faust.App, settings: KafkaSettings, start: Callable[[TP], Awaitable[int]]
+        self,
+        app: faust.App,
+        settings: KafkaSettings,
+        start: Callable[[TP], Awaitable[int]] | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._names = Names(settings.prefix)
-        self._start = start
+        self._start = start or self.first_offset
         self._expected: dict[TP, int] = {}
         self._generation = -1
         self.filled = 0

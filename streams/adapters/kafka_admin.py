@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from streams.core.errors import ConfigurationError
+from streams.core.errors import BrokerUnreachable, ConfigurationError
 from streams.core.topics import SPECS, Names, TopicSpec
 from streams.settings import KafkaSettings
 
@@ -77,8 +77,8 @@ def _wait_for_listener(bootstrap: str, patience_s: float) -> None:
         time.sleep(0.2)
 
 
-def _no_broker(bootstrap: str | None, why: Exception) -> ConfigurationError:
-    return ConfigurationError(
+def _no_broker(bootstrap: str | None, why: Exception) -> BrokerUnreachable:
+    return BrokerUnreachable(
         f"no Kafka broker answers at {bootstrap}: {why}. "
         "Check TICKERTONE_KAFKA__BOOTSTRAP, or leave it empty for the embedded broker."
     )

@@ -74,7 +74,7 @@ class ScoreAgent:
         self._metrics = metrics
         self._readiness = readiness
         self._hook = hook
-        self._feed = Feed(app, kafka, self._first_offset)
+        self._feed = Feed(app, kafka)
         self._budget = DeadLetterBudget(
             settings.dead_window, settings.dead_ratio, settings.dead_run
         )
@@ -250,9 +250,6 @@ class ScoreAgent:
                 else:
                     self._hold("classifier", "no answer to a probe")
             await asyncio.sleep(_PROBE_EVERY_S)
-
-    async def _first_offset(self, tp: TP) -> int:
-        return await self._feed.first_offset(tp)
 
     async def _abandon(self, generation: int) -> None:
         """Give up the batches in hand: the new generation reads on from what is committed."""

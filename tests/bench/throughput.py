@@ -173,7 +173,7 @@ async def main(path: Path, most: int, partitions: int) -> None:
         table.add_row(name, f"{cpu:.1f}", f"{share:.0%}", f"{after[name][1]:.0f}")
     console.print(table)
     console.print(f"ledger balanced; {votes} votes, {late} late; {len(published)} closed minutes,")
-    console.print(f"{len(differing(offline.windows, published))} differ from an offline fold")
+    console.print(f"{len(differing(offline, published))} differ from an offline fold")
     console.print(f"{report.confirmed / seconds:.0f} texts/s, settled after {settled:.1f} s")
     console.print(
         f"whole path {inferences / seconds:.0f} inferences/s ÷ direct {ceiling:.0f} "
