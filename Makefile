@@ -4,7 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check fix bench docs lock help
+# Folders that can run on Apache Kafka; tests/chaos plays its short scenarios there.
+ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
+
+.PHONY: demo test test-kafka chaos check fix bench docs lock help
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,9 +15,18 @@ help:  ## Say what there is
 demo: $(STAMP)  ## Start everything and replay a fictitious trading day (Ctrl-C ends it)
 	@$(BIN)/tickertone demo $(DEMO_ARGS)
 
-test: $(STAMP)  ## Run all tests on the embedded broker and model server
-	@echo "running the tests (a few minutes)"
+test: $(STAMP)  ## Run all tests on every broker that the machine can start
+	@echo "running the tests (several minutes)"
 	@$(BIN)/pytest -q $(TEST_ARGS)
+
+test-kafka: $(STAMP)  ## Run the tests on Apache Kafka, one node and three (Java 17, Maven)
+	@echo "running the tests on Apache Kafka (several minutes)"
+	@TICKERTONE_TEST_KAFKA=require $(BIN)/pytest -q --brokers kafka,kafka3 $(ON_KAFKA) $(TEST_ARGS)
+
+REPEAT ?= 5
+chaos: $(STAMP)  ## Cause every fault, REPEAT times each, and print the report (hours)
+	@rm -f .chaos/results.jsonl
+	@TICKERTONE_TEST_CHAOS=all TICKERTONE_TEST_REPEAT=$(REPEAT) $(BIN)/pytest -q -s --show-capture=no tests/chaos $(CHAOS_ARGS)
 
 check: $(STAMP)  ## Lint, types, layers
 	@$(BIN)/ruff format --check .

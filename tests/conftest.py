@@ -1,20 +1,20 @@
-"""Real servers for the tests that need them: one each for the whole session, on loopback."""
+"""Real servers for the tests that need them: one each for the whole session, on loopback.
+
+`--brokers` says on which brokers tests run. A test without any broker belongs to those on Tansu,
+so `--brokers tansu` and `--brokers kafka,kafka3` share all tests out between them.
+"""
 
 import asyncio
-import base64
 import os
-import shutil
-import subprocess
-import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
-from streams.embedded.broker import answers, broker_spec
+from streams.embedded.broker import broker_spec
 from streams.embedded.process import ChildProcess, free_ports
 from streams.embedded.supervisor import ChildSpec, Supervisor
 from streams.embedded.triton import TritonPorts, shipped_repository, triton_spec
@@ -23,12 +23,54 @@ from streams.settings import KafkaSettings
 with warnings.catch_warnings():
     # kafka-python reads its schemas in a way that Python 3.11 alone calls deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
-    import kafka.admin
+    from tests.support.kafka import VERSION, Cluster, KafkaUnavailable
 
-_ROOT: Final = Path(__file__).parents[1]
-_POM: Final = _ROOT / "deploy" / "kafka" / "pom.xml"
-_KAFKA: Final = "4.1.0"
+BROKERS: Final = ("tansu", "kafka", "kafka3")
+"""In memory; one node of Apache Kafka; three."""
+USUAL: Final = ("tansu", "kafka")
 _no_kafka: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the caller choose brokers."""
+    parser.addoption(
+        "--brokers",
+        type=_names,
+        default=BROKERS,
+        help=f"run the tests on these brokers only; of {','.join(BROKERS)}, default all",
+    )
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(value.split(","))
+    if unknown := set(names) - set(BROKERS):
+        raise pytest.UsageError(f"--brokers: {', '.join(sorted(unknown))} is none of {BROKERS}")
+    return names
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test with `any_broker` its brokers, by its mark or the usual two."""
+    if "any_broker" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("brokers")
+        metafunc.parametrize("any_broker", mark.args if mark else USUAL, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests whose broker is none of `--brokers`."""
+    chosen: tuple[str, ...] = config.getoption("brokers")
+    others = [item for item in items if _broker(item) not in chosen]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _broker(item) in chosen]
+
+
+def _broker(item: pytest.Item) -> str:
+    """Return the one broker with which a test is counted: the largest that it names."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    callspec: Any = getattr(item, "callspec", None)
+    parameters = callspec.params.values() if callspec else ()
+    words = {*fixtures, *(each for each in parameters if isinstance(each, str))}
+    return max(words & set(BROKERS), key=BROKERS.index, default="tansu")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,12 +93,46 @@ def _start(spec: ChildSpec, run_dir: Path) -> ChildProcess:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tansu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an in-memory broker. Use topics and groups with unique names."""
     (port,) = free_ports(1)
-    child = _start(broker_spec(port), tmp_path_factory.mktemp("broker"))
+    child = _start(broker_spec(port), tmp_path_factory.mktemp("tansu"))
     yield f"127.0.0.1:{port}"
     asyncio.run(child.stop())
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an Apache Kafka node. Use topics and groups with unique names."""
+    yield from _addresses(tmp_path_factory.mktemp("kafka"), 1)
+
+
+@pytest.fixture(scope="session")
+def kafka3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Addresses of three Apache Kafka nodes. Do not stop one: start your own for that."""
+    yield from _addresses(tmp_path_factory.mktemp("kafka3"), 3)
+
+
+def _addresses(folder: Path, brokers: int) -> Iterator[str]:
+    try:
+        cluster = Cluster(folder, brokers)
+    except KafkaUnavailable as why:
+        without_kafka(why)
+    try:
+        cluster.start()
+        yield cluster.bootstrap
+    finally:
+        cluster.close()
+
+
+def without_kafka(why: KafkaUnavailable) -> NoReturn:
+    """Skip the test and say so at the end, or fail where Kafka is required."""
+    reason = f"Apache Kafka {VERSION} can't be started: {why}"
+    if os.environ.get("TICKERTONE_TEST_KAFKA") == "require":
+        pytest.fail(reason)
+    if reason not in _no_kafka:
+        _no_kafka.append(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -70,127 +146,28 @@ def triton_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     asyncio.run(child.stop())
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an Apache Kafka node. Use topics and groups with unique names."""
-    jars = _kafka_jars()
-    ports = free_ports(2)
-    run_dir = tmp_path_factory.mktemp("kafka")
-    child = _start(_kafka_spec(jars, run_dir, *ports), run_dir)
-    yield f"127.0.0.1:{ports[0]}"
-    asyncio.run(child.stop())
-
-
-@pytest.fixture(params=["tansu", "kafka"])
-def any_broker(request: pytest.FixtureRequest) -> tuple[str, KafkaSettings]:
-    """Name of a broker and settings for it, with a prefix for this test alone."""
-    name = request.param
-    address = request.getfixturevalue("broker" if name == "tansu" else "kafka")
-    return name, _settings(address, transactions=name == "kafka")
-
-
 @pytest.fixture
-def on_tansu(broker: str) -> KafkaSettings:
-    """Settings for the in-memory broker, with a prefix for this test alone."""
-    return _settings(broker, transactions=False)
+def any_broker(request: pytest.FixtureRequest) -> tuple[str, KafkaSettings]:
+    """Name of a broker and settings for it, with a prefix for this test alone.
+
+    A test runs on Tansu and one node of Kafka, or on those that its mark `brokers` names.
+    """
+    name: str = request.param
+    return name, _settings(name, request.getfixturevalue(name))
 
 
 @pytest.fixture
 def on_kafka(kafka: str) -> KafkaSettings:
     """Settings for Apache Kafka, with a prefix for this test alone."""
-    return _settings(kafka, transactions=True)
+    return _settings("kafka", kafka)
 
 
-def _settings(address: str, *, transactions: bool) -> KafkaSettings:
+def _settings(name: str, address: str) -> KafkaSettings:
     return KafkaSettings(
         bootstrap=address,
         prefix=f"t{uuid.uuid4().hex[:8]}.",
         partitions=2,
-        transactions=transactions,
+        replication=3 if name == "kafka3" else 1,
+        transactions=name != "tansu",
         session_timeout_s=6,
-    )
-
-
-def _kafka_jars() -> Path:
-    """Return the folder of the jars, fetched by Maven at the first time."""
-    jars = _ROOT / "libs" / f"kafka-{_KAFKA}"
-    if not shutil.which("java"):
-        _without_kafka("there is no java on the PATH")
-    if jars.is_dir():
-        return jars
-    maven = shutil.which("mvn")
-    if not maven:
-        _without_kafka("there is no mvn on the PATH to fetch its jars")
-    jars.parent.mkdir(exist_ok=True)
-    fetched = Path(tempfile.mkdtemp(prefix="fetch-", dir=jars.parent))
-    try:
-        command = [str(maven), "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
-        done = subprocess.run(
-            [*command, f"-DoutputDirectory={fetched}"],
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
-        if done.returncode:
-            _without_kafka(f"mvn could not fetch its jars: {done.stdout[-300:]}")
-        try:
-            fetched.rename(jars)
-        except OSError:
-            if not jars.is_dir():  # else another run was quicker
-                raise
-    finally:
-        shutil.rmtree(fetched, ignore_errors=True)
-    return jars
-
-
-def _without_kafka(why: str) -> None:
-    reason = f"Apache Kafka {_KAFKA} can't be started: {why}"
-    if os.environ.get("TICKERTONE_TEST_KAFKA") == "require":
-        pytest.fail(reason)
-    if reason not in _no_kafka:
-        _no_kafka.append(reason)
-    pytest.skip(reason)
-
-
-def _kafka_spec(jars: Path, run_dir: Path, port: int, controller: int) -> ChildSpec:
-    properties = run_dir / "server.properties"
-    java = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*")
-
-    def prepare() -> None:
-        properties.write_text(
-            f"""
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs={run_dir}/logs
-auto.create.topics.enable=false
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-"""
-        )
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*java, "kafka.tools.StorageTool", "format", "-t", f"A{cluster[1:]}"]
-        subprocess.run([*tool, "-c", str(properties)], check=True, capture_output=True)
-
-    async def ready() -> bool:
-        return await answers("127.0.0.1", port)
-
-    return ChildSpec(
-        "kafka",
-        (*java, "kafka.Kafka", str(properties)),
-        prepare=prepare,
-        ready=ready,
-        ready_timeout_s=60,
-        essential=True,
     )

@@ -181,9 +181,9 @@ async def write(settings: Settings) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def settings(broker: str) -> Settings:
+def settings(tansu: str) -> Settings:
     kafka = KafkaSettings(
-        bootstrap=broker, prefix=f"b{uuid.uuid4().hex[:8]}-", partitions=2, transactions=False
+        bootstrap=tansu, prefix=f"b{uuid.uuid4().hex[:8]}-", partitions=2, transactions=False
     )
     ensure_topics(kafka)
     return Settings(kafka=kafka, gateway=GatewaySettings(port=0))

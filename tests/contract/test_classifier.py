@@ -1,7 +1,7 @@
-"""What every classifier promises, asked of the fake and of the real Triton."""
+"""What every classifier promises, asked of the fake and of Triton with both its models."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -12,6 +12,7 @@ from streams.core.text import MAX_CHARS
 from streams.ports import Classifier, Prediction
 from streams.settings import TritonSettings
 from streams.testing import FakeClassifier
+from tests.support.triton import ModelServer, OfflineModel
 
 UP = "Apple beats estimates and shares jump to a record high"
 DOWN = "Nokia shares sink 12% after profit warning and loss"
@@ -81,3 +82,24 @@ class TestTritonClassifier(ClassifierContract):
     async def classifier(self, triton_url: str) -> AsyncIterator[Classifier]:
         async with TritonClassifier(TritonSettings(deadline_s=60), triton_url) as triton:
             yield triton
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    with ModelServer(tmp_path_factory.mktemp("stand-in")) as server:
+        yield server
+
+
+class TestStandIn(ClassifierContract):
+    """The model of the fault tests, without a fault."""
+
+    @pytest.fixture
+    async def classifier(self, stand_in: ModelServer) -> AsyncIterator[Classifier]:
+        async with TritonClassifier(TritonSettings(deadline_s=60), stand_in.url) as triton:
+            yield triton
+
+
+class TestStandInWithoutServer(ClassifierContract):
+    @pytest.fixture
+    def classifier(self) -> Classifier:
+        return OfflineModel()

@@ -6,7 +6,6 @@ TICKERTONE_TEST_TEXTS what is replayed.
 """
 
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +40,19 @@ def judged(closed: Closed) -> Closed:
 
 @pytest.mark.timeout(1800)
 async def test_kills_in_mid_replay_change_no_count_and_no_window(
-    broker: str, triton_url: str, tmp_path: Path, started: Any
+    any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any
 ) -> None:
-    unique = uuid.uuid4().hex[:8]
-    calm_kafka = KafkaSettings(
-        bootstrap=broker, prefix=f"{unique}calm-", transactions=False, session_timeout_s=6
-    )
+    kafka = any_broker[1]
+    broker = str(kafka.bootstrap)
+    calm_kafka = kafka.model_copy(update={"prefix": f"{kafka.prefix}calm-", "partitions": 4})
     async with started(calm_kafka, triton_url, tmp_path / "calm") as calm:
         await replayed(calm)
         calm_report = await calm.settle(90 + TEXTS / 20)
     calm_windows = await published_windows(broker, calm.names)
     assert calm_windows
 
-    kafka = calm_kafka.model_copy(update={"prefix": f"{unique}crash-"})
-    async with started(kafka, triton_url, tmp_path / "crash") as run:
+    crash_kafka = calm_kafka.model_copy(update={"prefix": f"{kafka.prefix}crash-"})
+    async with started(crash_kafka, triton_url, tmp_path / "crash") as run:
         await replayed(run)
         for _ in range(KILLS):
             await run.kill("score")

@@ -411,9 +411,9 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: 
 
 @pytest.mark.timeout(1200)
 async def test_every_text_ends_as_its_kind_says_and_nothing_is_lost(
-    on_tansu: KafkaSettings, triton_url: str, tmp_path: Path, started: Any
+    any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any
 ) -> None:
-    kafka = on_tansu.model_copy(update={"partitions": PARTITIONS})
+    kafka = any_broker[1].model_copy(update={"partitions": PARTITIONS})
     async with started(kafka, triton_url, tmp_path) as run:
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -508,8 +508,9 @@ def show(sent: Sent, seconds: float) -> None:
 
 @pytest.mark.timeout(180)
 async def test_a_flood_of_dead_letters_is_held_until_a_restart(
-    on_tansu: KafkaSettings, triton_url: str, tmp_path: Path, started: Any
+    any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any
 ) -> None:
+    kafka = any_broker[1]
     # The run is shorter than a batch: a restart must get past the batch that spent the budget.
     dead_run, good, bad = 50, 60, 90
     more = {"TICKERTONE_SCORE__DEAD_RUN": str(dead_run)}
@@ -523,8 +524,8 @@ async def test_a_flood_of_dead_letters_is_held_until_a_restart(
             text = {"id": f"f{n}", "text": "Nokia sinks", "published_at": begin + n}
             yield Sample(kind, TEXTS_SOCIAL, 0, None, kind.make(text))
 
-    async with started(on_tansu, triton_url, tmp_path, more) as run:
-        publisher = Publisher(on_tansu)
+    async with started(kafka, triton_url, tmp_path, more) as run:
+        publisher = Publisher(kafka)
         await publisher.start()
         await send(publisher, sent, flood(), now_ms())
         await publisher.stop()

@@ -167,14 +167,15 @@ async def outage(
 
 @pytest.mark.timeout(600)
 async def test_triton_away_in_mid_stream_costs_no_text_and_no_restart(
-    on_tansu: KafkaSettings, tmp_path: Path, started: Any
+    any_broker: tuple[str, KafkaSettings], tmp_path: Path, started: Any
 ) -> None:
+    kafka = any_broker[1]
     server = Server(tmp_path / "triton")
     starting = asyncio.create_task(server.start())
     more = {"TICKERTONE_TRITON__DEADLINE_S": str(DEADLINE_S)}
-    feed = Feed(on_tansu)
+    feed = Feed(kafka)
     try:
-        async with started(on_tansu, server.url, tmp_path / "workers", more) as run:
+        async with started(kafka, server.url, tmp_path / "workers", more) as run:
             await starting
             pids = run.pid("score"), run.pid("aggregate")
             async with feed.flowing():

@@ -1,7 +1,6 @@
 """Dead letters are listed, shown safely and sent back exactly once."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -66,14 +65,14 @@ class World:
 
 
 @pytest.fixture
-async def world(broker: str) -> AsyncIterator[World]:
-    prefix = f"t{uuid.uuid4().hex[:8]}."
-    settings = KafkaSettings(bootstrap=broker, prefix=prefix, partitions=2)
+async def world(any_broker: tuple[str, KafkaSettings]) -> AsyncIterator[World]:
+    settings = any_broker[1]
+    broker = str(settings.bootstrap)
     await asyncio.to_thread(ensure_topics, settings)
     async with AIOKafkaProducer(
         bootstrap_servers=broker, acks="all", max_request_size=4 << 20
     ) as producer:
-        yield World(broker, Names(prefix), producer)
+        yield World(broker, Names(settings.prefix), producer)
 
 
 async def test_the_list_is_newest_first_filtered_and_limited(world: World) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from streams.adapters.broker_probe import answers
 from streams.core.errors import ConfigurationError
 from streams.embedded import triton
-from streams.embedded.broker import answers, broker_spec
+from streams.embedded.broker import broker_spec
 from streams.embedded.process import free_ports
 from streams.embedded.triton import (
     TritonPorts,
@@ -137,8 +138,8 @@ def listeners(process: subprocess.Popen[str]) -> list[str]:
     ]
 
 
-async def test_the_broker_answers_and_nobody_does_where_there_is_none(broker: str) -> None:
-    host, port = broker.split(":")
+async def test_the_broker_answers_and_nobody_does_where_there_is_none(tansu: str) -> None:
+    host, port = tansu.split(":")
     assert await answers(host, int(port))
     started = time.monotonic()
     assert not await answers(host, free_ports(1)[0])

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -52,12 +51,9 @@ def alert(number: int, revision: int = 0, snippet: str = "Nordwind Air grounds i
 
 
 @pytest.fixture
-def settings(broker: str) -> Settings:
-    kafka = KafkaSettings(
-        bootstrap=broker, prefix=f"t{uuid.uuid4().hex[:8]}-", partitions=2, transactions=False
-    )
-    ensure_topics(kafka)
-    return Settings(kafka=kafka, gateway=GatewaySettings(port=0))
+def settings(any_broker: tuple[str, KafkaSettings]) -> Settings:
+    ensure_topics(any_broker[1])
+    return Settings(kafka=any_broker[1], gateway=GatewaySettings(port=0))
 
 
 @asynccontextmanager
@@ -353,11 +349,9 @@ async def test_windows_and_subjects_are_read_back(settings: Settings) -> None:
         assert (await client.get("/v1/subjects/ticker:NONE/windows")).status_code == 404
 
 
-async def test_without_a_broker_it_says_so(
-    settings: Settings, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_without_a_broker_it_says_so(unused_tcp_port_factory: Callable[[], int]) -> None:
     kafka = KafkaSettings(bootstrap=f"127.0.0.1:{unused_tcp_port_factory()}", transactions=False)
-    alone = settings.model_copy(update={"kafka": kafka})
+    alone = Settings(kafka=kafka, gateway=GatewaySettings(port=0))
     async with running(alone, ready=False) as client:
         assert (await client.get("/healthz")).status_code == 200
         answer = await client.get("/readyz")
@@ -369,7 +363,8 @@ async def test_without_a_broker_it_says_so(
         assert (await client.get("/")).status_code == 200
 
 
-async def test_refuses_other_hosts_and_taken_ports(settings: Settings) -> None:
+async def test_refuses_other_hosts_and_taken_ports() -> None:
+    settings = Settings()
     for host in ("0.0.0.0", "example.com", "10.0.0.1"):
         beyond = settings.model_copy(update={"gateway": GatewaySettings(host=host, port=0)})
         with pytest.raises(ConfigurationError, match="access tokens"):
@@ -380,8 +375,8 @@ async def test_refuses_other_hosts_and_taken_ports(settings: Settings) -> None:
             await serve(settings.model_copy(update={"gateway": port}), "127.0.0.1:1")
 
 
-def test_metrics_go_to_the_registry_that_is_given(settings: Settings) -> None:
+def test_metrics_go_to_the_registry_that_is_given() -> None:
     registry = CollectorRegistry()
-    create_app(settings, "127.0.0.1:1", registry=registry)
+    create_app(Settings(), "127.0.0.1:1", registry=registry)
     name = "tickertone_gateway_records_read_total"
     assert registry.get_sample_value(name, {"topic": "alerts.v1"}) == 0

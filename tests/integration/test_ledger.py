@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -68,12 +67,12 @@ class World:
 
 
 @pytest.fixture
-async def world(broker: str) -> AsyncIterator[World]:
-    prefix = f"t{uuid.uuid4().hex[:8]}."
-    settings = KafkaSettings(bootstrap=broker, prefix=prefix, partitions=2)
+async def world(any_broker: tuple[str, KafkaSettings]) -> AsyncIterator[World]:
+    settings = any_broker[1]
+    broker = str(settings.bootstrap)
     await asyncio.to_thread(ensure_topics, settings)
     async with AIOKafkaProducer(bootstrap_servers=broker, acks="all") as producer:
-        yield World(broker, Names(prefix), producer)
+        yield World(broker, Names(settings.prefix), producer)
 
 
 async def test_an_empty_world_balances(world: World) -> None:
@@ -186,6 +185,6 @@ async def test_the_tables_show_the_accounts(world: World) -> None:
     assert f"{world.names.topic(TEXTS_NEWS)}/0" in shown
 
 
-async def test_a_missing_topic_is_a_clear_error(broker: str) -> None:
+async def test_a_missing_topic_is_a_clear_error(any_broker: tuple[str, KafkaSettings]) -> None:
     with pytest.raises(ConfigurationError, match=r"no topic nowhere\.texts"):
-        await check_ledger(broker, Names("nowhere."))
+        await check_ledger(str(any_broker[1].bootstrap), Names("nowhere."))

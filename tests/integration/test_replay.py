@@ -5,7 +5,8 @@ import gzip
 import os
 import signal
 import time
-import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,21 @@ from streams.embedded.process import free_ports
 from streams.embedded.supervisor import Supervisor
 from streams.samples import STREAM
 from streams.settings import KafkaSettings
+from tests.support.kafka import Cluster
 
 PARTITIONS = 3
 
 
 @pytest.fixture
-def names(broker: str) -> Names:
-    prefix = f"t{uuid.uuid4().hex[:8]}."
-    ensure_topics(KafkaSettings(bootstrap=broker, prefix=prefix, partitions=PARTITIONS))
-    return Names(prefix)
+def names(any_broker: tuple[str, KafkaSettings]) -> Names:
+    settings = any_broker[1].model_copy(update={"partitions": PARTITIONS})
+    ensure_topics(settings)
+    return Names(settings.prefix)
+
+
+@pytest.fixture
+def broker(any_broker: tuple[str, KafkaSettings]) -> str:
+    return str(any_broker[1].bootstrap)
 
 
 async def records(broker: str, names: Names) -> dict[str, list[Any]]:
@@ -179,26 +186,39 @@ async def test_a_pipe_is_passed_on_while_it_is_still_open(
     assert (report.confirmed, report.ends, report.total_bytes) == (1, 2 * PARTITIONS, None)
 
 
+@asynccontextmanager
+async def mortal(kind: str, folder: Path) -> AsyncIterator[tuple[str, Callable[[], int | None]]]:
+    """A broker of one's own: its address, and its process id while it lives."""
+    if kind == "tansu":
+        (port,) = free_ports(1)
+        supervisor = Supervisor(folder, signals=False).add(broker_spec(port))
+        await supervisor.start_all()
+        child = supervisor.child("broker")
+        try:
+            yield f"127.0.0.1:{port}", lambda: child.pid
+        finally:
+            await child.stop()
+        return
+    with closing(Cluster(folder)) as cluster:
+        await asyncio.to_thread(cluster.start)
+        yield cluster.bootstrap, lambda: cluster.pid(1) if cluster.alive(1) else None
+
+
+@pytest.mark.parametrize("kind", ["tansu", "kafka"])
 async def test_a_broker_that_dies_fails_the_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.connectors.replay._GIVE_UP_MS", 1500)
-    (port,) = free_ports(1)
-    supervisor = Supervisor(tmp_path / "run", signals=False).add(broker_spec(port))
-    await supervisor.start_all()
-    child = supervisor.child("broker")
-    try:
+    request.getfixturevalue(kind)  # says so where the machine has no Kafka
+    async with mortal(kind, tmp_path / "run") as (address, pid):
         names = Names("dying.")
-        address = f"127.0.0.1:{port}"
         await asyncio.to_thread(ensure_topics, KafkaSettings(bootstrap=address, prefix="dying."))
         begin = 1_700_000_000_000
         file = write(tmp_path / "long", [begin + 100 * n for n in range(600)])
 
         def kill(report: ReplayReport) -> None:
-            if report.confirmed and child.pid:
-                os.kill(child.pid, signal.SIGKILL)
+            if report.confirmed and (alive := pid()):
+                os.kill(alive, signal.SIGKILL)
 
         with pytest.raises(PublishFailed, match="that begins with line"):
             await replay([file], bootstrap=address, names=names, speed=20, on_progress=kill)
-    finally:
-        await child.stop()
