@@ -1,11 +1,13 @@
 """What people type."""
 
 import asyncio
+import getpass
+import os
 import signal
+import socket
 import sys
-import time
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,17 +15,27 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.kafka_admin import ensure_topics
+from streams.adapters.actions import lost_place, read_actions, write_action
+from streams.adapters.broker_probe import wait_for_broker
+from streams.adapters.clock import now_ms
+from streams.adapters.kafka_admin import apply_plan, ensure_topics, plan_apply
 from streams.adapters.logs import configure_logs
+from streams.adapters.state_log import read_written
 from streams.connectors.replay import ReplayReport, replay
+from streams.core.actions import Action
 from streams.core.entities import SHIPPED, EntityIndex
-from streams.core.errors import BrokerUnreachable, ConfigurationError, Reason, TickertoneError
+from streams.core.errors import (
+    BrokerUnreachable,
+    ConfigurationError,
+    Reason,
+    TickertoneError,
+    leaves,
+)
 from streams.core.topics import Names
 from streams.deadletters import Selection, list_dead, render, replay_dead, show_dead
 from streams.demo import run_demo
-from streams.embedded.broker import answers
 from streams.embedded.supervisor import Supervisor
-from streams.ledger import check_ledger
+from streams.ledger import accepted_table, check_ledger
 from streams.offline import differing, fold_votes, published_windows
 from streams.settings import Settings
 from streams.settings_check import describe, load_settings
@@ -41,11 +53,14 @@ ledger_app = typer.Typer(no_args_is_help=True, help="Prove that nothing was lost
 app.add_typer(ledger_app, name="ledger")
 dead_app = typer.Typer(no_args_is_help=True, help="Texts that could not be processed, and why.")
 app.add_typer(dead_app, name="dead-letters")
+topics_app = typer.Typer(no_args_is_help=True, help="The topics on the broker.")
+app.add_typer(topics_app, name="topics")
+accept_app = typer.Typer(
+    no_args_is_help=True, help="Go on in spite of a loss; kept with your name."
+)
+app.add_typer(accept_app, name="accept")
 console = Console()
 errors = Console(stderr=True)
-
-_PATIENCE_S: Final = 8.0
-"""How long to wait for a broker that is still starting."""
 
 
 def main() -> None:
@@ -53,24 +68,15 @@ def main() -> None:
     try:
         app()
     except ConfigurationError as error:
-        errors.print(f"[red]tickertone:[/] {error}", highlight=False)
+        errors.print(f"[red]tickertone:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)
-    except TickertoneError as error:
-        errors.print(f"[red]tickertone:[/] {type(error).__name__}: {error}", highlight=False)
-        sys.exit(1)
-    except BaseExceptionGroup as group:
-        for one in _flat(group):
-            errors.print(f"[red]tickertone:[/] {type(one).__name__}: {one}", highlight=False)
+    except (TickertoneError, BaseExceptionGroup) as error:
+        for one in leaves(error):
+            message = f"[red]tickertone:[/] {type(one).__name__}: {one}"
+            errors.print(message, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    flat: list[BaseException] = []
-    for error in group.exceptions:
-        flat += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return flat
 
 
 def _settings() -> Settings:
@@ -95,38 +101,9 @@ def _connected() -> Settings:
 
 
 def _answered(settings: Settings) -> Settings:
-    """Return the settings once their broker answers, if they name one.
-
-    The clients would find out too, but after up to a minute and with pages of log.
-
-    Raises:
-        ConfigurationError: an address is no host:port.
-        BrokerUnreachable: no broker answers.
-    """
-    bootstrap = settings.kafka.bootstrap
-    if bootstrap is None:
-        return settings
-    try:
-        places = [
-            (host.strip("[]"), int(port))
-            for host, _, port in (a.strip().rpartition(":") for a in bootstrap.split(","))
-        ]
-    except ValueError:
-        raise ConfigurationError(
-            f"TICKERTONE_KAFKA__BOOTSTRAP: {bootstrap} is not host:port, comma-separated"
-        ) from None
-
-    async def any_answers() -> bool:
-        return any(await asyncio.gather(*(answers(host, port) for host, port in places)))
-
-    deadline = time.monotonic() + _PATIENCE_S
-    while not asyncio.run(any_answers()):
-        if time.monotonic() > deadline:
-            raise BrokerUnreachable(
-                f"no Kafka broker answers at {bootstrap}. "
-                "Check TICKERTONE_KAFKA__BOOTSTRAP, or leave it empty for the embedded broker."
-            )
-        time.sleep(0.2)
+    """Return the settings once their broker answers, if they name one."""
+    if settings.kafka.bootstrap is not None:
+        wait_for_broker(settings.kafka.bootstrap)
     return settings
 
 
@@ -262,6 +239,37 @@ def check_config() -> None:
     console.print(f"{len(rules)} rules, {len(names)} names of companies: all valid")
 
 
+@topics_app.command("apply")
+def topics_apply(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Compare the topics on the broker with what Tickertone needs, ask, and make it so.
+
+    Makes what is missing and changes settings; deletes nothing and leaves partitions and replicas
+    as they are. Exit code 2, and nothing is done, if topics contradict each other or the state.
+    """
+    settings = _connected().kafka
+    plan = plan_apply(settings, asyncio.run(read_written(settings)))
+    table = Table.grid(padding=(0, 2))
+    for line in plan.lines():
+        table.add_row(*(Text(cell) for cell in line))
+    console.print(table)
+    if plan.refused:
+        raise ConfigurationError("nothing was done: " + "\n".join(plan.refused))
+    if not plan.to_do or dry_run:
+        console.print(f"{plan.to_do} topics to be made or changed")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigurationError("nothing was done: no terminal to ask on, so add --yes")
+        typer.confirm(f"Make or change {plan.to_do} topics?", abort=True)
+    apply_plan(settings, plan)
+    console.print(f"[green]{plan.to_do} topics made or changed[/]")
+
+
 @ledger_app.command("check")
 def ledger_check(
     windows: Annotated[
@@ -358,6 +366,71 @@ def dead_replay(
     }.items():
         if letters:
             console.print(f"{len(letters)} left: {why}")
+
+
+_Why = Annotated[str, typer.Option(help="What you found, for those who ask later.")]
+_Who = Annotated[str, typer.Option(help="Your name.", show_default="login@host")]
+
+
+@accept_app.command("hole")
+def accept_hole(
+    place: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION")],
+    first: Annotated[int, typer.Option("--from", help="First missing offset.")],
+    end: Annotated[int, typer.Option("--to", help="First offset that can be read.")],
+    why: _Why,
+    who: _Who = "",
+) -> None:
+    """Let score or aggregate pass records that retention removed before they were read.
+
+    The worker that ended with LostRecords names the offsets; it goes on at its next start.
+    """
+    settings = _actionable()
+    names = Names(settings.kafka.prefix)
+    bootstrap = settings.kafka.bootstrap or ""
+    topic, partition = asyncio.run(lost_place(bootstrap, names, place, first, end))
+    _accept(
+        settings,
+        Action.hole(topic, partition, first, end, who=who or _login(), at=now_ms(), why=why),
+    )
+    console.print("The worker that ended with LostRecords passes it at its next start.")
+
+
+@accept_app.command("dead-letters")
+def accept_dead_letters(why: _Why, who: _Who = "") -> None:
+    """Let every score worker that holds for too many dead letters go on, within seconds."""
+    settings = _actionable()
+    _accept(settings, Action.flood(who=who or _login(), at=now_ms(), why=why))
+    console.print("Workers that hold go on within seconds; later floods hold again.")
+
+
+@accept_app.command("list")
+def accept_list() -> None:
+    """List what was accepted: who, when, what, why."""
+    settings = _actionable()
+    names = Names(settings.kafka.prefix)
+    actions, _ = asyncio.run(read_actions(settings.kafka.bootstrap or "", names))
+    console.print(accepted_table(actions) if actions else "nothing was accepted")
+
+
+def _actionable() -> Settings:
+    settings = _connected()
+    ensure_topics(settings.kafka)
+    return settings
+
+
+def _accept(settings: Settings, action: Action) -> None:
+    if not action.why.strip():
+        raise ConfigurationError("--why must say something")
+    asyncio.run(write_action(settings.kafka, action))
+    console.print(f"accepted by {action.who}: {action.what}", highlight=False, markup=False)
+
+
+def _login() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 if __name__ == "__main__":

@@ -7,12 +7,16 @@ kept, so a hundred million texts take a hundred megabytes.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 from rich.table import Table
+from rich.text import Text
 
+from streams.adapters.actions import read_actions
 from streams.adapters.kafka_scan import scan
+from streams.core.actions import Action
 from streams.core.records import KIND_HEADER, Kind
 from streams.core.topics import DEAD, INPUTS, OPINIONS, STATE, VOTES, Names
 
@@ -69,6 +73,8 @@ class LedgerReport:
     differences: list[str] = field(default_factory=list)
     """the first twenty"""
     difference_count: int = 0
+    accepted: list[Action] = field(default_factory=list)
+    """losses that operators have accepted"""
 
     @property
     def balanced(self) -> bool:
@@ -111,6 +117,8 @@ class LedgerReport:
                 for v in self.votes
             ),
         )
+        if self.accepted:
+            yield accepted_table(self.accepted)
 
 
 async def check_ledger(bootstrap: str, names: Names) -> LedgerReport:
@@ -126,7 +134,18 @@ async def check_ledger(bootstrap: str, names: Names) -> LedgerReport:
     report = LedgerReport()
     await _check_texts(bootstrap, names, report)
     await _check_votes(bootstrap, names, report)
+    report.accepted, _ = await read_actions(bootstrap, names)
     return report
+
+
+def accepted_table(actions: Iterable[Action]) -> Table:
+    """Return who has accepted what, when and why."""
+    table = Table("who", "when (UTC)", "what", "why", title="Accepted", title_justify="left")
+    for action in actions:
+        when = datetime.fromtimestamp(action.at / 1000, UTC).isoformat(" ", "seconds")
+        cells = (action.who, when.removesuffix("+00:00"), action.what, action.why)
+        table.add_row(*map(Text, cells))
+    return table
 
 
 class _Account:

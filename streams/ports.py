@@ -53,7 +53,7 @@ class Classifier(Protocol):
 
         Raises:
             ClassifierUnavailable: after the capped retries; nothing was scored.
-            BadModelOutput: the server answered something that is no distribution.
+            BadModelOutput: the server's answers are no distributions, even for a good text.
         """
         ...
 

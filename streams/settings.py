@@ -32,6 +32,12 @@ class KafkaSettings(_Group):
         True, description="Exactly-once state; off only for brokers without transactions (Tansu)."
     )
     session_timeout_s: float = Field(10.0, ge=6, le=300, description="Consumer session timeout.")
+    stall_s: float = Field(
+        120.0,
+        ge=10,
+        le=3600,
+        description="A worker ends when input waits and no commit moves for so long.",
+    )
 
 
 class TritonSettings(_Group):

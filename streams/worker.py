@@ -3,13 +3,16 @@
 import asyncio
 import gc
 import os
+import re
 import secrets
 import signal
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import faust
 import structlog
@@ -20,12 +23,13 @@ from streams.adapters.faust_app import make_app, serve
 from streams.adapters.health import start_health
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
 from streams.adapters.publisher import Publisher
-from streams.adapters.readiness import Readiness
+from streams.adapters.readiness import ASSIGNMENT, Readiness
 from streams.adapters.triton import TritonClassifier
+from streams.adapters.watchdog import Watchdog
 from streams.agents.aggregate import AggregateAgent
-from streams.agents.score import Hook, ScoreAgent
+from streams.agents.score import Hook, ScoreAgent, no_fault
 from streams.core.entities import SHIPPED, EntityIndex
-from streams.core.errors import ConfigurationError
+from streams.core.errors import ConfigurationError, ContractError, TickertoneError, leaves
 from streams.core.rules import Rule, parse_rules
 from streams.core.topics import INPUTS, VOTES, Names
 from streams.pipeline.score import Scorer
@@ -34,6 +38,9 @@ from streams.settings import Settings
 log = structlog.get_logger()
 
 SERVICE = f"tickertone/{version('tickertone')}"
+
+_END_S: Final = 20.0
+"""A worker that must end, and whose parts do not let go, is ended after this."""
 
 
 def run_score(settings: Settings) -> None:
@@ -56,7 +63,7 @@ def run_aggregate(settings: Settings) -> None:
 
 async def _score(settings: Settings) -> None:
     names = Names(settings.kafka.prefix)
-    registry, readiness = CollectorRegistry(), Readiness("assignment")
+    registry, readiness = CollectorRegistry(), Readiness(ASSIGNMENT)
     index = EntityIndex.load(SHIPPED, *settings.score.dictionaries)
     if settings.triton.url is None:
         raise ConfigurationError("set TICKERTONE_TRITON__URL, or use `tickertone up`")
@@ -74,6 +81,7 @@ async def _score(settings: Settings) -> None:
             service=SERVICE,
             now_ms=now_ms,
         )
+        metrics = ScoreMetrics(registry)
         agent = ScoreAgent(
             app,
             settings.kafka,
@@ -81,12 +89,13 @@ async def _score(settings: Settings) -> None:
             scorer,
             classifier,
             publisher,
-            ScoreMetrics(registry),
+            metrics,
             readiness,
             _hook("score"),
         )
+        watchdog = Watchdog(agent.feed, readiness, settings.kafka.stall_s, metrics.stalled)
         topics = [names.topic(topic) for topic in INPUTS]
-        await _run(app, topics, agent.run, settings, registry, readiness, "score")
+        await _run("score", app, topics, agent.run, watchdog, settings, registry, readiness)
     finally:
         await publisher.stop()
         await classifier.close()
@@ -94,19 +103,21 @@ async def _score(settings: Settings) -> None:
 
 async def _aggregate(settings: Settings) -> None:
     names = Names(settings.kafka.prefix)
-    registry, readiness = CollectorRegistry(), Readiness("assignment")
+    registry, readiness = CollectorRegistry(), Readiness(ASSIGNMENT)
     app = make_app(names.group("aggregate"), settings.kafka, 4 * settings.aggregate.batch_votes)
+    metrics = AggregateMetrics(registry)
     agent = AggregateAgent(
         app,
         settings.kafka,
         settings.aggregate,
         load_rules(settings.aggregate.rules),
-        AggregateMetrics(registry),
+        metrics,
         readiness,
         _hook("aggregate"),
     )
+    watchdog = Watchdog(agent.feed, readiness, settings.kafka.stall_s, metrics.stalled)
     topics = [names.topic(VOTES)]
-    await _run(app, topics, agent.run, settings, registry, readiness, "aggregate")
+    await _run("aggregate", app, topics, agent.run, watchdog, settings, registry, readiness)
 
 
 # What a worker makes lives for a batch or for days; looking for cycles after every 700 new objects,
@@ -115,13 +126,14 @@ _COLLECT_EVERY = 50_000
 
 
 async def _run(
+    name: str,
     app: faust.App,
     topics: list[str],
     body: Callable[[Any], Awaitable[None]],
+    watchdog: Watchdog,
     settings: Settings,
     registry: CollectorRegistry,
     readiness: Readiness,
-    name: str,
 ) -> None:
     gc.set_threshold(_COLLECT_EVERY, 20, 20)
     loop = asyncio.get_running_loop()
@@ -130,22 +142,50 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
-    async def agent(stream: Any) -> None:
+    async def or_end(work: Awaitable[None]) -> None:
         try:
-            await body(stream)
+            await work
         except Exception as error:  # noqa: BLE001 - none may leave an agent, Faust would go on
             if not failed.done() and not stop.is_set():
-                failed.set_exception(error)
+                failed.set_exception(_end_soon(name, error))
+
+    async def agent(stream: Any) -> None:
+        await or_end(body(stream))
 
     channel = app.topic(*topics, key_serializer="raw", value_serializer="raw")
     app.agent(channel, name=name, concurrency=1)(agent)
     health, port = await start_health(settings.metrics, registry, readiness)
     log.info("worker_started", worker=name, metrics=f"http://{settings.metrics.host}:{port}")
+    watching = asyncio.create_task(or_end(watchdog.run()))
     try:
         await serve(app, stop, failed)
     finally:
+        watching.cancel()
         await health.cleanup()
     log.info("worker_stopped", worker=name)
+
+
+def _end_soon(name: str, error: Exception) -> TickertoneError:
+    """Return in one error why the worker ends, and see to it that it does."""
+    first, *others = leaves(error)
+    if isinstance(first, TickertoneError):
+        why = first
+    else:
+        log.error("agent_died", worker=name, exc_info=first)
+        why = ContractError(f"{name} died of {first!r}; its log has the traceback")
+        why.__cause__ = first
+    for other in others:
+        log.error("agent_died", worker=name, error=repr(other))
+
+    def give_up() -> None:
+        sys.stderr.write(f"tickertone: {type(why).__name__}: {why}\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    timer = threading.Timer(_END_S, give_up)
+    timer.daemon = True
+    timer.start()
+    return why
 
 
 def load_rules(path: Path | None) -> tuple[Rule, ...]:
@@ -176,20 +216,45 @@ def _author_key(settings: Settings) -> bytes:
 
 
 def _hook(stage: str) -> Hook:
-    """Return the fault hook that tests name in the environment, such as `score:outputs:3`.
+    """Return the fault that tests name in TICKERTONE_FAULT: `stage:step:n[:action]`.
 
-    It kills the process with SIGKILL when the step is reached for the given time.
+    When the step is reached for the n-th time the process is killed (`kill`), the agent dies of an
+    exception (`raise`), or the step never returns (`stall`). Where TICKERTONE_FAULT_ONCE names a
+    file, this happens only if the file does not exist yet, and makes it.
+
+    Raises:
+        ConfigurationError: it is written otherwise.
     """
-    wanted = os.environ.get("TICKERTONE_FAULT", "").split(":")
-    if len(wanted) != 3 or wanted[0] != stage:
-        return lambda step: None
-    left = int(wanted[2])
+    fault = os.environ.get("TICKERTONE_FAULT", "")
+    if not fault:
+        return no_fault
+    wanted = re.fullmatch(r"(\w+):(\w+):(\d+)(?::(kill|raise|stall))?", fault)
+    if wanted is None:
+        raise ConfigurationError(f"TICKERTONE_FAULT: {fault} is not stage:step:n[:action]")
+    at_stage, at_step, number, action = wanted.groups()
+    if at_stage != stage:
+        return no_fault
+    once = os.environ.get("TICKERTONE_FAULT_ONCE")
+    left = int(number)
 
-    def fail(step: str) -> None:
+    async def fail(step: str) -> None:
         nonlocal left
-        if step == wanted[1]:
-            left -= 1
-            if left <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if step != at_step:
+            return
+        left -= 1
+        if left == 0 and (once is None or _made(Path(once))):
+            if action == "raise":
+                raise RuntimeError(f"on purpose, at {fault}")
+            if action == "stall":
+                await asyncio.Event().wait()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return fail
+
+
+def _made(path: Path) -> bool:
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

@@ -12,23 +12,20 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import aiokafka
 import faust
 import faust.streams
 import structlog
-from aiokafka.errors import (
-    IllegalStateError,
-    KafkaError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as TP
 from faust.transport.drivers import aiokafka as driver
 from mode.threads import WorkerThread
 
-from streams.core.errors import ContractError, LostRecords
+from streams.adapters.holes import fill
+from streams.core.errors import ContractError
 from streams.core.topics import Names
 from streams.ports import Incoming
 from streams.settings import KafkaSettings
@@ -39,6 +36,15 @@ _DAY_S: Final = 86_400.0
 _ANSWERED_MS: Final = 10_000
 _FETCH_WAIT_MS: Final = 100
 _STOP_S: Final = 10.0
+_PROBE_S: Final = 3.0
+
+
+class Waiting(NamedTuple):
+    """Records of a partition that are not committed."""
+
+    committed: int
+    end: int
+    """first offset that can't be read yet"""
 
 
 class _Worker(WorkerThread):
@@ -58,6 +64,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.fetched: dict[TP, int] = {}
+        self.committed: dict[TP, int] = {}
+        self.moved_at = time.monotonic()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -78,11 +86,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         held = {tp: OffsetAndMetadata(o, "") for tp, o in offsets.items() if tp in assigned}
         if not held:
             return False
+        moves = any(offsets[tp] > self.committed.get(tp, -1) for tp in held)
         try:
             await consumer.commit(held)
         except (KafkaError, IllegalStateError, ValueError) as error:
             log.warning("commit_refused", error=type(error).__name__)
             return False
+        if moves:
+            self.moved_at = time.monotonic()
+        self.committed.update({tp: offsets[tp] for tp in held})
         return len(held) == len(offsets)
 
     async def first_offset(self, tp: TP) -> int:
@@ -112,6 +124,47 @@ class _Thread(driver.AIOKafkaConsumerThread):
             if await consumer.position(tp) >= highwater:
                 found[TP(tp.topic, tp.partition)] = self.fetched.get(tp, -1)
         return found
+
+    async def waiting(self) -> dict[TP, Waiting]:
+        """Return our partitions with records that came, or can be had, and are not committed.
+
+        What a broker keeps to itself does not count. Whatever seems to wait is held against the
+        group's own commits, so an answer also says that the broker lives.
+
+        Raises:
+            TimeoutError: the broker does not answer.
+        """
+        consumer = self._ensure_consumer()
+        found = {}
+        async with asyncio.timeout(_PROBE_S):
+            for tp in consumer.assignment():
+                end, fetched = self._readable_end(consumer, tp), self.fetched.get(tp, -1)
+                unread = end is not None
+                if not unread and fetched < self.committed.get(tp, 0):
+                    continue
+                committed = await consumer.committed(tp) or 0
+                self.committed[tp] = committed
+                if unread or fetched >= committed:
+                    place = TP(tp.topic, tp.partition)
+                    found[place] = Waiting(committed, max(end or 0, fetched + 1))
+        return found
+
+    def _readable_end(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int | None:
+        """Return the end of what can be fetched; None if the position has reached it, or if the
+        broker sends nothing. Records of an open transaction can't be fetched yet.
+        """
+        subscription = consumer._subscription.subscription
+        assignment = subscription and subscription.assignment
+        state = assignment and assignment.state_value(tp)
+        if not state or not state.has_valid_position or state.highwater is None:
+            return None
+        # A partition under back-pressure is not asked for, but has records here.
+        here = tp in consumer._fetcher._records
+        if not here and time.time() * 1000 - state.timestamp > _ANSWERED_MS:
+            return None
+        stable = state.highwater if state.lso is None or state.lso < 0 else state.lso
+        end = min(state.highwater, stable)
+        return end if state.position < end else None
 
 
 class _Consumer(driver.Consumer):
@@ -175,6 +228,7 @@ class Feed:
         settings: Where the broker is.
         start: Returns the offset at which a partition goes on in a new generation; by default where
             its commits stand.
+        on_lost: Told how many offsets were passed because an operator has accepted their loss.
     """
 
     def __init__(
@@ -182,9 +236,12 @@ class Feed:
         app: faust.App,
         settings: KafkaSettings,
         start: Callable[[TP], Awaitable[int]] | None = None,
+        on_lost: Callable[[int], None] = lambda offsets: None,
     ) -> None:
         self._app = app
         self._settings = settings
+        self._on_lost = on_lost
+        self._progressed_at = time.monotonic()
         self._names = Names(settings.prefix)
         self._start = start or self.first_offset
         self._expected: dict[TP, int] = {}
@@ -221,6 +278,24 @@ class Feed:
     async def exhausted(self) -> dict[TP, int]:
         """Return our partitions in which nothing is left to fetch, and the last offset fetched."""
         return dict(await self._thread.call_thread(self._thread.exhausted))
+
+    def progress(self) -> None:
+        """Say that work moves, though nothing can be committed yet."""
+        self._progressed_at = time.monotonic()
+
+    @property
+    def moved_at(self) -> float:
+        """When a commit, or other work, moved last, on the monotonic clock."""
+        return max(self._progressed_at, self._thread.moved_at)
+
+    async def waiting(self) -> dict[TP, Waiting]:
+        """Return our partitions with records that wait.
+
+        Raises:
+            TimeoutError: the broker does not answer.
+        """
+        async with asyncio.timeout(2 * _PROBE_S):
+            return dict(await self._thread.call_thread(self._thread.waiting))
 
     def restart(self, tp: TP) -> None:
         """Ask `start` again at the partition's next record."""
@@ -284,60 +359,10 @@ class Feed:
         return run
 
     async def _missing(self, tp: TP, start: int, end: int) -> list[Incoming]:
-        found = [record async for record in read_range(self._settings, tp, start, end)]
+        found = await fill(self._settings, tp, start, end, self.progress, self._on_lost)
         if found:
             log.warning("hole_filled", topic=tp.topic, partition=tp.partition, records=len(found))
         return found
-
-
-async def read_range(
-    settings: KafkaSettings, tp: TP, start: int, end: int
-) -> AsyncIterator[Incoming]:
-    """Yield the committed records of [start, end); a range without records is simply empty.
-
-    Raises:
-        LostRecords: retention has removed the start of the range.
-    """
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=4 << 20,
-    )
-    await consumer.start()
-    try:
-        consumer.assign([tp])
-        consumer.seek(tp, start)
-        at = start
-        while at < end:
-            try:
-                fetched = await consumer.getmany(tp, timeout_ms=200)
-            except OffsetOutOfRangeError as error:
-                raise LostRecords(
-                    f"{tp.topic}/{tp.partition}: records from offset {start} on were removed "
-                    "by retention before they were read"
-                ) from error
-            for record in fetched.get(tp, ()):
-                if record.offset >= end:
-                    return
-                yield incoming(record, Names(settings.prefix))
-            at = await consumer.position(tp)
-    finally:
-        await consumer.stop()
-
-
-def incoming(record: Any, names: Names) -> Incoming:
-    """Return an aiokafka record in our form."""
-    return Incoming(
-        names.plain(record.topic),
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        dict(record.headers),
-    )
 
 
 async def serve(app: faust.App, stop: asyncio.Event, failed: asyncio.Future[None]) -> None:

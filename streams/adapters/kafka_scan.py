@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.core.errors import BrokerUnreachable, ConfigurationError
+from streams.core.errors import BrokerUnreachable, ConfigurationError, TopicMissing
 
 STALL_S: Final = 60.0
 """A scan that gets nothing for so long gives up."""
@@ -84,7 +84,8 @@ async def scan(
             it does not name are left out.
 
     Raises:
-        ConfigurationError: no broker answers, or a topic does not exist.
+        BrokerUnreachable: no broker answers.
+        TopicMissing: a topic does not exist.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -121,7 +122,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list
     cluster = await consumer._client.fetch_all_metadata()
     missing = sorted(set(topics) - cluster.topics())
     if missing:
-        raise ConfigurationError(f"the broker has no topic {', '.join(missing)}")
+        raise TopicMissing(f"the broker has no topic {', '.join(missing)}")
     return [
         TopicPartition(topic, number)
         for topic in topics

@@ -11,6 +11,8 @@ def configure_logs(as_json: bool, level: int = logging.INFO) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
     # Faust reports every rebalance in detail, aiokafka every retry.
     logging.getLogger("faust").setLevel(logging.WARNING)
+    # kafka-python reports every tenth of a second in which a loaded machine let it wait.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )

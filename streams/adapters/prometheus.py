@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.adapters.readiness import HOLDS
 from streams.core.errors import Reason
 from streams.core.fold import Counts
 from streams.pipeline.score import Result
@@ -14,10 +15,36 @@ _AGES = (0.5, 1, 2, 5, 10, 30, 60, 300, 3600, 86_400)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-class ScoreMetrics:
+class _WorkerMetrics:
+    """What both workers tell."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lost = Counter(
+            "tickertone_records_lost",
+            "Offsets cut by retention and accepted as lost by an operator.",
+            registry=registry,
+        )
+        self._stalled = Gauge(
+            "tickertone_stalled_seconds",
+            "For how long input has waited and no commit moved.",
+            registry=registry,
+        )
+
+    def lost(self, offsets: int) -> None:
+        """A hole was passed because an operator had accepted it."""
+        self._lost.inc(offsets)
+
+    def stalled(self, seconds: float) -> None:
+        """Input has waited for so long."""
+        self._stalled.set(seconds)
+
+
+class ScoreMetrics(_WorkerMetrics):
     """What score counts. consumed = scored + filtered + dead + abandoned + in flight."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"tickertone_{name}", text, labels, registry=registry)
 
@@ -51,7 +78,7 @@ class ScoreMetrics:
         for reason in Reason:
             self._dead.labels(reason.value)
         self._filtered.labels("language")
-        for hold in ("classifier", "dead_letters"):
+        for hold in HOLDS:
             self._holding.labels(hold)
 
     def consumed(self, texts: int) -> None:
@@ -96,13 +123,15 @@ class ScoreMetrics:
         self._holding.labels(reason).set(held)
 
 
-class AggregateMetrics:
+class AggregateMetrics(_WorkerMetrics):
     """What aggregate counts, per votes partition it owns.
 
     read = counted + resent + duplicate + late.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+
         def gauge(name: str, text: str, labels: tuple[str, ...] = ("partition",)) -> Gauge:
             return Gauge(f"tickertone_{name}", text, labels, registry=registry)
 

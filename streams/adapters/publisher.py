@@ -31,9 +31,15 @@ class Publisher:
     Args:
         settings: The broker.
         transactional_id: Makes `transaction` a real one.
+        compression: Of what is sent, such as `gzip`; None sends it as it is.
     """
 
-    def __init__(self, settings: KafkaSettings, transactional_id: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        transactional_id: str | None = None,
+        compression: str | None = None,
+    ) -> None:
         self._names = Names(settings.prefix)
         self._plain = not settings.transactions
         self._transactional = transactional_id is not None and settings.transactions
@@ -47,6 +53,7 @@ class Publisher:
             max_request_size=_MAX_REQUEST_BYTES,
             max_batch_size=_BATCH_BYTES,
             request_timeout_ms=30_000,
+            compression_type=compression,
             **options,
         )
         self._partition_of: dict[tuple[str, bytes], int] = {}

@@ -1,5 +1,15 @@
 """Whether a process can do its work now, and if not, why."""
 
+from typing import Final
+
+ASSIGNMENT: Final = "assignment"
+CLASSIFIER: Final = "classifier"
+DEAD_LETTERS: Final = "dead_letters"
+STALLED: Final = "stalled"
+HOLDS: Final = (CLASSIFIER, DEAD_LETTERS)
+"""Reasons for which work stands still on purpose."""
+REASONS: Final = (ASSIGNMENT, *HOLDS, STALLED)
+
 
 class Readiness:
     """Named reasons why not; ready when there are none."""
@@ -8,7 +18,9 @@ class Readiness:
         self._blocked = dict.fromkeys(reasons, "starting")
 
     def block(self, reason: str, detail: str) -> None:
-        """Say why work stands still."""
+        """Say why work stands still; the reason is one of `REASONS`."""
+        if reason not in REASONS:
+            raise ValueError(f"{reason!r} is not among the documented reasons")
         self._blocked[reason] = detail
 
     def clear(self, reason: str) -> None:
@@ -24,3 +36,8 @@ class Readiness:
     def ready(self) -> bool:
         """Whether nothing stands in the way."""
         return not self._blocked
+
+    @property
+    def may_stand_still(self) -> bool:
+        """Whether nothing has begun yet, or a declared hold is on."""
+        return any(reason in self._blocked for reason in (ASSIGNMENT, *HOLDS))

@@ -3,6 +3,7 @@
 What the server says decides what happens next:
 
     refused (INVALID_ARGUMENT, an error of the model)  → halve until the culprit is alone
+    no distribution (NaN, wrong shape)                 → the same
     overloaded (queue full, queue timeout)             → fewer requests at once, retry after a pause
     silent (deadline)                                  → probe; silent again: open the circuit
     anything else (unreachable, not ready)             → retry after a pause; the breaker counts it
@@ -136,7 +137,7 @@ class TritonClassifier:
 
         Raises:
             ClassifierUnavailable: after the capped retries, or at once while the circuit is open.
-            BadModelOutput: the server answered something that is no distribution.
+            BadModelOutput: the server's answers are no distributions, even for a good text.
         """
         if not texts:
             return []
@@ -181,17 +182,35 @@ class TritonClassifier:
                 self._breaker.open()
 
     async def _score(self, texts: list[bytes]) -> list[Prediction | UnscorableText]:
-        """Score one request's texts, halving what the server refuses."""
+        """Score one request's texts, halving what the server refuses or gets wrong."""
         try:
             return [*await self._persist(texts)]
-        except _Refused as refusal:
+        except (_Refused, BadModelOutput) as fault:
             if len(texts) == 1:
-                # Blame the text only if the server still takes one that is known to be good.
-                if not await self.ready():
-                    raise ClassifierUnavailable(f"Triton refuses any text: {refusal}") from refusal
-                return [UnscorableText(f"the model refuses it: {refusal}")]
+                return [await self._blame(texts, fault)]
         middle = len(texts) // 2
         return [*await self._score(texts[:middle]), *await self._score(texts[middle:])]
+
+    async def _blame(
+        self, texts: list[bytes], fault: _Refused | BadModelOutput
+    ) -> Prediction | UnscorableText:
+        """Ask once more about a text that failed alone; blame it only if a good text passes.
+
+        Raises:
+            ClassifierUnavailable: the server refuses any text.
+            BadModelOutput: its answers are no distributions, whatever the text.
+        """
+        if not await self.ready():
+            if isinstance(fault, BadModelOutput):
+                raise fault
+            raise ClassifierUnavailable(f"Triton refuses any text: {fault}") from fault
+        try:
+            # The server may have been at fault, and have mended between this text and the probe.
+            return (await self._persist(texts))[0]
+        except _Refused as again:
+            return UnscorableText(f"the model refuses it: {again}")
+        except BadModelOutput as again:
+            return UnscorableText(f"the model's answer is no distribution: {again}")
 
     async def _persist(self, texts: list[bytes]) -> list[Prediction]:
         """Call with capped retries and pauses that differ from caller to caller."""

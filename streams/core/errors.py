@@ -13,8 +13,10 @@ TickertoneError
 ├── ContractError          we are wrong                → stop loudly
 │   ├── BadModelOutput         shape, NaN, rows that do not sum to one
 │   ├── StateMismatch          stored state belongs to another set of topics
-│   └── LostRecords            retention removed records that nobody has read
+│   ├── LostRecords            retention removed records that nobody has read
+│   └── Stalled                input waits, and commits stand still
 └── ConfigurationError     before anything starts      → exit code 2
+    ├── TopicMissing           the broker has no such topic
     └── BrokerUnreachable      nobody answers there        → exit code 3, a restart may mend it
 """
 
@@ -101,12 +103,43 @@ class StateMismatch(ContractError):
 
 
 class LostRecords(ContractError):
-    """Records were removed by retention before they were read."""
+    """Records were removed by retention before they were read: offsets [first, end)."""
+
+    def __init__(self, topic: str, partition: int, first: int, end: int) -> None:
+        """Name the hole, and the way past it.
+
+        Args:
+            topic: Without the prefix.
+            partition: Its number.
+            first: First offset that is missing.
+            end: First offset that can be read.
+        """
+        super().__init__(
+            f"{topic}/{partition}: the records of offsets {first} … {end - 1} were removed by "
+            "retention before they were read. To go on without them: "
+            f"tickertone accept hole {topic}/{partition} --from {first} --to {end} --why '…'"
+        )
+        self.topic, self.partition, self.first, self.end = topic, partition, first, end
+
+
+class Stalled(ContractError):
+    """Input waits, and no commit of this process has moved for too long."""
 
 
 class ConfigurationError(TickertoneError):
     """The settings or the surroundings do not allow a start; the message says what to do."""
 
 
+class TopicMissing(ConfigurationError):
+    """The broker has no such topic."""
+
+
 class BrokerUnreachable(ConfigurationError):
     """No broker answers at the address of the settings."""
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors that a group holds, however deep, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

@@ -16,15 +16,19 @@ from streams.core.detectors import judge
 from streams.core.errors import StateMismatch
 from streams.core.records import Alert, Kind, Window
 from streams.core.rules import Rule
+from streams.core.schemas import migrated
+from streams.core.sources import WAY_OUT, KnownTopics
 from streams.core.subject import Subject
 from streams.core.votes import Marker, Vote
 from streams.core.watermark import Watermark
 from streams.core.windows import Bucket
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the state rows."""
 
 PARTITION_ROW: Final = "@partition"
+DAYS_ROW: Final = "@days"
+"""The partition's own days: apart, since `@partition` is written with every batch."""
 CONTROL_ROW: Final = "@control|"
 
 _OPEN_STEP: Final = 30
@@ -74,9 +78,11 @@ class Fold:
         self.watermark = Watermark(lateness_ms)
         self.rules: dict[str, Rule] = {}
         self._lateness_ms = lateness_ms
+        self._topics = KnownTopics()
         self._highest: dict[str, tuple[int, int]] = {}
         self._subjects: dict[str, Subject] = {}
         self._days = Days()
+        self._days_moved = False
         self._pending: list[tuple[int, str]] = []
         self._queued: set[tuple[int, str]] = set()
         self._feed_of: tuple[int, tuple[int, ...], float] = (-1, (), 0.0)
@@ -98,13 +104,30 @@ class Fold:
             kind: Its header `kind`.
             value: Its value.
             now_ms: Wall clock; stands in what is published and decides nothing.
+
+        Raises:
+            StateMismatch: it comes from an input topic that was made anew.
         """
-        self.applied = offset
         if kind == Kind.VOTE:
             self._vote(Vote.from_json(value))
         elif kind == Kind.MARKER:
-            self.watermark.apply(Marker.from_json(value), timestamp_ms)
+            marker = Marker.from_json(value).renamed(self._topics.plain)
+            self.watermark.apply(marker, timestamp_ms)
             self._close_minutes(now_ms)
+        self.applied = offset
+
+    @property
+    def topics(self) -> Mapping[str, str]:
+        """Ids of the topics that the state was made of."""
+        return self._topics.ids
+
+    def meet(self, topics: Mapping[str, str]) -> None:
+        """Compare topic ids with those the state was made of, and remember new ones.
+
+        Raises:
+            StateMismatch: a topic was made anew.
+        """
+        self._topics.meet(topics)
 
     @property
     def closed_before(self) -> int:
@@ -112,12 +135,13 @@ class Fold:
         return 0 if self.watermark.value is None else max(self.watermark.value // 60_000, 0)
 
     def _vote(self, vote: Vote) -> None:
+        source = self._topics.plain(vote.source or vote.origin.source)
         self.counts.read += 1
         place = (vote.origin.offset, vote.index)
-        if place <= self._highest.get(vote.origin.source, (-1, -1)):
+        if place <= self._highest.get(source, (-1, -1)):
             self.counts.resent += 1
             return
-        self._highest[vote.origin.source] = place
+        self._highest[source] = place
         subject = self._subjects.get(vote.subject)
         if subject is None:
             subject = self._subjects[vote.subject] = Subject(vote.subject)
@@ -162,6 +186,7 @@ class Fold:
             revision = bucket.revision
             self._changes[f"{subject.name}|{minute}"] = orjson.dumps(bucket.to_row())
             self._days.add(minute // MINUTES_PER_DAY, added)
+            self._days_moved = True
             if minute // MINUTES_PER_DAY < self._feed_of[0]:
                 self._feed_of = (-1, (), 0.0)
         up_days, prior = self._feed(minute // MINUTES_PER_DAY)
@@ -237,6 +262,9 @@ class Fold:
         for name in sorted(self._moved):
             self._changes[name] = orjson.dumps(self._subjects[name].to_row())
         self._moved.clear()
+        if self._days_moved:
+            self._changes[DAYS_ROW] = orjson.dumps(self._days.to_row())
+            self._days_moved = False
         self._changes[PARTITION_ROW] = orjson.dumps(self._partition_row())
         emitted, changes = self.emitted, self._changes
         self.emitted, self._changes = Emitted(), {}
@@ -247,25 +275,40 @@ class Fold:
             "schema": SCHEMA,
             "partitions": self.partitions,
             "applied": self.applied,
+            "topics": self._topics.ids,
             "highest": self._highest,
             "watermark": self.watermark.to_row(),
             "counts": asdict(self.counts),
-            "days": self._days.to_row(),
             "model": self._model,
         }
 
     @classmethod
     def restore(
-        cls, rows: Mapping[str, bytes], partition: int, partitions: int, lateness_ms: int
+        cls,
+        rows: Mapping[str, bytes],
+        partition: int,
+        partitions: int,
+        lateness_ms: int,
+        topics: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the fold that wrote these rows.
 
+        Args:
+            rows: The rows that stand.
+            partition: Number of the votes partition.
+            partitions: How many there are (V).
+            lateness_ms: Allowed lateness of texts.
+            topics: Ids of topics as the broker has them now.
+
         Raises:
-            StateMismatch: they were written for another partition count or by a newer version.
+            StateMismatch: they were written for another partition count, of a topic that was made
+                anew since, or by a newer version.
         """
         fold = cls(partition, partitions, lateness_ms)
         if PARTITION_ROW in rows:
             fold._restore_partition(orjson.loads(rows[PARTITION_ROW]))
+        if DAYS_ROW in rows:
+            fold._days = Days.from_row(orjson.loads(rows[DAYS_ROW]))
         open_rows: list[tuple[int, str, str]] = []
         own_rows: list[str] = []
         for key, value in rows.items():
@@ -276,7 +319,9 @@ class Fold:
                 fold._versions[rule.id] = row["version"]
             elif not key.startswith("@"):
                 name, *rest = key.split("|")
-                subject = fold._subjects.setdefault(name, Subject(name))
+                subject = fold._subjects.get(name)
+                if subject is None:
+                    subject = fold._subjects[name] = Subject(name)
                 if not rest:
                     own_rows.append(name)
                 elif len(rest) == 1:
@@ -297,19 +342,26 @@ class Fold:
                 pending.saved = len(pending.votes)
                 fold._schedule(vote.minute, name)
             pending.rows.append(key)
+        fold.meet(topics or {})
         return fold
 
     def _restore_partition(self, row: dict[str, Any]) -> None:
         if row["schema"] > SCHEMA:
-            raise StateMismatch(f"state rows have schema {row['schema']}, this is {SCHEMA}")
+            raise StateMismatch(
+                f"state rows have schema {row['schema']}, this version reads up to {SCHEMA}: "
+                "run the version that wrote them, or a newer one"
+            )
+        row = migrated(row)
         if row["partitions"] != self.partitions:
             raise StateMismatch(
                 f"state was written with {row['partitions']} votes partitions, there are now "
-                f"{self.partitions}: use a new prefix and replay the texts"
+                f"{self.partitions}: {WAY_OUT}"
             )
         self.applied = row["applied"]
+        self._topics.meet(row["topics"])
         self._highest = {source: (at[0], at[1]) for source, at in row["highest"].items()}
         self.watermark = Watermark.from_row(row["watermark"], self._lateness_ms)
         self.counts = Counts(**row["counts"])
-        self._days = Days.from_row(row["days"])
+        if "days" in row:  # schema 1; from now on a row of its own
+            self._days, self._days_moved = Days.from_row(row["days"]), True
         self._model = row["model"]

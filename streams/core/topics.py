@@ -16,11 +16,13 @@ WINDOWS: Final = "windows.v1"
 LATE: Final = "votes.late.v1"
 ALERTS: Final = "alerts.v1"
 ACTIONS: Final = "actions.v1"
+CO_PARTITIONED: Final = (VOTES, STATE, WINDOWS, LATE)
+"""Topics of equal partition counts: what aggregate writes goes to the number of its partition."""
 
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """How a topic is created."""
+    """How a topic is to be."""
 
     name: str
     partitions: int | None
@@ -29,7 +31,7 @@ class TopicSpec:
 
 
 def _kept(days: int) -> dict[str, str]:
-    return {"retention.ms": str(days * DAY_MS)}
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
 
 
 SPECS: Final = (
@@ -50,6 +52,7 @@ SPECS: Final = (
     TopicSpec(WINDOWS, None, _kept(30)),
     TopicSpec(LATE, None, _kept(30)),
     TopicSpec(ALERTS, 1, _kept(365)),
+    TopicSpec(ACTIONS, 1, {"cleanup.policy": "compact"}),
 )
 
 

@@ -1,5 +1,6 @@
 """Votes and markers: what score writes to votes.v1 and aggregate folds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,6 +33,8 @@ class Vote:
     ingested_at: int
     scored_at: int
     snippet: str
+    source: str = ""
+    """partition of the origin, with the topic's id; empty in votes from before there were ids"""
 
     @property
     def minute(self) -> int:
@@ -44,8 +47,8 @@ class Vote:
         return self.relevance * self.confidence // 1_000_000
 
     def to_list(self) -> list[Any]:
-        """Return the fields in order: the compact form of state rows."""
-        values = [getattr(self, name) for name in self.__slots__]
+        """Return the fields in order: the compact form of state rows, which need no source."""
+        values = [getattr(self, name) for name in _ROW]
         values[_ORIGIN] = list(self.origin)
         return values
 
@@ -57,15 +60,17 @@ class Vote:
 
     def to_json(self) -> bytes:
         """Return the record of votes.v1."""
-        return orjson.dumps(dict(zip(self.__slots__, self.to_list(), strict=True)))
+        fields = dict(zip(_ROW, self.to_list(), strict=True))
+        return orjson.dumps({**fields, "source": self.source} if self.source else fields)
 
     @classmethod
     def from_json(cls, value: bytes) -> Self:
         """Read a record of votes.v1; unknown fields are ignored."""
         fields = orjson.loads(value)
-        return cls.from_list([fields[name] for name in cls.__slots__])
+        return cls.from_list([*(fields[name] for name in _ROW), fields.get("source", "")])
 
 
+_ROW = Vote.__slots__[: Vote.__slots__.index("source")]
 _ORIGIN = Vote.__slots__.index("origin")
 
 
@@ -82,6 +87,11 @@ class Marker:
     """source → (largest event time of its confirmed texts, milliseconds idle or None)"""
     sources: tuple[str, ...]
     """all partitions of all input topics, as score sees them"""
+
+    def renamed(self, name: Callable[[str], str]) -> "Marker":
+        """Return the marker with its sources renamed."""
+        marks = {name(source): mark for source, mark in self.marks.items()}
+        return Marker(self.generation, marks, tuple(name(source) for source in self.sources))
 
     def to_json(self) -> bytes:
         """Return the record of votes.v1 (header `kind: marker`)."""

@@ -1,16 +1,10 @@
 """Tansu, a Kafka-compatible broker in memory: for first steps and tests, never for data."""
 
-import asyncio
 from pathlib import Path
 
-from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.metadata import MetadataRequest
-
+from streams.adapters.broker_probe import answers
 from streams.core.errors import ConfigurationError
 from streams.embedded.supervisor import ChildSpec
-
-_PROBE_S = 3.0
 
 
 def broker_spec(port: int) -> ChildSpec:
@@ -37,21 +31,6 @@ def broker_spec(port: int) -> ChildSpec:
         return await answers("127.0.0.1", port)
 
     return ChildSpec("broker", argv, ready=ready, ready_timeout_s=20, essential=True)
-
-
-async def answers(host: str, port: int) -> bool:
-    """Return whether a broker answers a metadata request."""
-    try:
-        connection = await create_conn(host, port, request_timeout_ms=int(_PROBE_S * 1000))
-    except (OSError, KafkaError, TimeoutError):
-        return False
-    try:
-        await asyncio.wait_for(connection.send(MetadataRequest([])), _PROBE_S)
-    except (OSError, KafkaError, TimeoutError):
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 def _binary() -> Path:

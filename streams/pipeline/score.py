@@ -14,6 +14,7 @@ from streams.core.errors import RecordError, UnscorableText
 from streams.core.ids import vote_id
 from streams.core.labels import MARKET, TOPIC_SLUGS, ticker_subject, topic_subject
 from streams.core.records import KIND_HEADER, MILLION, Entity, Kind, Opinion, Sentiment
+from streams.core.sources import source_name
 from streams.core.topics import DEAD, OPINIONS, VOTES
 from streams.core.votes import Vote
 from streams.pipeline.decode import AHEAD_MS, Readable, decode
@@ -91,6 +92,8 @@ class Scorer:
         self._lateness_ms = lateness_ms
         self._service = service
         self._now_ms = now_ms
+        self.topic_ids: Mapping[str, str] = {}
+        """ids of the input topics, for the names of sources; none where the broker has none"""
 
     def plan(self, records: Iterable[Incoming]) -> Plan:
         """Decode a batch. Whatever is wrong with a record ends as its dead letter."""
@@ -116,9 +119,13 @@ class Scorer:
             return  # not one of ours: it closes nothing
         if type(event_time) is not int or not 0 <= event_time <= record.timestamp_ms + AHEAD_MS:
             return  # no text can have this time: it would close minutes for ever
-        source = f"{record.topic}/{record.partition}"
+        source = self.source(record.topic, record.partition)
         end = event_time + _DAY_MS + self._lateness_ms
         plan.ends[source] = max(end, plan.ends.get(source, 0))
+
+    def source(self, topic: str, partition: int) -> str:
+        """Return the name of an input partition in votes and markers."""
+        return source_name(topic, self.topic_ids.get(topic, ""), partition)
 
     async def score(self, plan: Plan, originals: Sequence[Incoming]) -> Result:
         """Ask the model about a batch and make its records.
@@ -214,13 +221,14 @@ class Scorer:
         result.outgoing.append(
             Outgoing(OPINIONS, opinion.id.encode(), opinion.model_dump_json().encode())
         )
-        source = readable.origin.source
+        source = self.source(readable.origin.topic, readable.origin.partition)
         reached = min(readable.event_time, readable.ingested_at)
         result.event_times[source] = max(reached, result.event_times.get(source, 0))
 
     def _judge(
         self, readable: Readable, opinion: Opinion, predictions: list[Prediction]
     ) -> tuple[Opinion, list[Vote]]:
+        source = self.source(readable.origin.topic, readable.origin.partition)
         count = max(len(readable.entities), 1)
         per_entity = predictions if len(predictions) == count else predictions * count
         relevances = [
@@ -255,6 +263,7 @@ class Scorer:
                 ingested_at=readable.ingested_at,
                 scored_at=opinion.scored_at,
                 snippet=readable.text[:SNIPPET_CHARS],
+                source=source,
             )
             for index, (subject, p, relevance) in enumerate(subjects)
         ]

@@ -1,8 +1,10 @@
 """Score and aggregate end to end with the fake model: exact, on both brokers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from itertools import pairwise
 from typing import Any, Self
 
 import aiokafka
@@ -16,15 +18,16 @@ from streams.adapters.faust_app import make_app, serve
 from streams.adapters.kafka_admin import ensure_topics
 from streams.adapters.kafka_scan import scan
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
-from streams.adapters.publisher import Publisher
+from streams.adapters.publisher import Fenced, Publisher
 from streams.adapters.readiness import Readiness
 from streams.agents.aggregate import AggregateAgent
-from streams.agents.score import ScoreAgent
+from streams.agents.score import Hook, ScoreAgent, no_fault
 from streams.core.entities import SHIPPED, EntityIndex
 from streams.core.errors import PublishFailed
 from streams.core.fold import Fold
 from streams.core.records import KIND_HEADER
 from streams.core.topics import ALERTS, INPUTS, OPINIONS, VOTES, WINDOWS, Names
+from streams.core.votes import Marker
 from streams.ledger import check_ledger
 from streams.pipeline.score import Scorer
 from streams.ports import Outgoing
@@ -95,9 +98,7 @@ class Running:
 
 
 @asynccontextmanager
-async def score(
-    settings: KafkaSettings, hook: Callable[[str], None] = lambda step: None
-) -> AsyncIterator[Running]:
+async def score(settings: KafkaSettings, hook: Hook = no_fault) -> AsyncIterator[Running]:
     classifier, publisher = FakeClassifier(), Publisher(settings)
     await publisher.start()
     scorer = Scorer(
@@ -130,9 +131,7 @@ async def score(
 
 
 @asynccontextmanager
-async def aggregate(
-    settings: KafkaSettings, hook: Callable[[str], None] = lambda step: None
-) -> AsyncIterator[Running]:
+async def aggregate(settings: KafkaSettings, hook: Hook = no_fault) -> AsyncIterator[Running]:
     names = Names(settings.prefix)
     app = make_app(names.group("aggregate"), settings, 1600)
     agent = AggregateAgent(
@@ -272,8 +271,8 @@ async def test_a_batch_that_fails_half_way_is_counted_once(
     """protocol.md: any error ends the ownership; it is taken over and the votes come again."""
     left = {"outputs": 2, "rows": 1, "commit": 1}
 
-    def fail(step: str) -> None:
-        if left[step] > 0:
+    async def fail(step: str) -> None:
+        if left.get(step, 0) > 0:
             left[step] -= 1
             raise PublishFailed(f"on purpose after {step}")
 
@@ -284,3 +283,35 @@ async def test_a_batch_that_fails_half_way_is_counted_once(
         await caught_up(settings, counting, "aggregate", VOTES)
     assert not any(left.values())
     await assert_exact(settings, 600, repeats=any_broker[0] == "tansu")
+
+
+@pytest.mark.parametrize("error", [PublishFailed, Fenced])
+async def test_an_owner_that_fails_at_every_try_does_not_take_over_in_a_hot_loop(
+    on_kafka: KafkaSettings, error: type[PublishFailed]
+) -> None:
+    """Between two tries lies a fifth of a session; after five without a fence the agent ends."""
+    tries: list[float] = []
+    fifth = asyncio.Event()
+
+    async def fail(step: str) -> None:
+        if step == "outputs":
+            tries.append(time.monotonic())
+            if len(tries) == 5:
+                fifth.set()
+            raise error("on purpose, always")
+
+    await asyncio.to_thread(ensure_topics, on_kafka)
+    sender = Publisher(on_kafka)
+    await sender.start()
+    marker = Marker(1, {"s/0": (BASE, None)}, ("s/0",)).to_json()
+    await sender.send([Outgoing(VOTES, None, marker, ((KIND_HEADER, b"marker"),), 0)], now_ms())
+    await sender.stop()
+    ends = error is PublishFailed
+    with pytest.raises(ExceptionGroup) if ends else nullcontext():
+        async with aggregate(on_kafka, fail) as counting, asyncio.timeout(60):
+            await fifth.wait()
+            if ends:
+                await counting.task
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert min(pauses) >= on_kafka.session_timeout_s / 5
+    assert len(tries) == 5

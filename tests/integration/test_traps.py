@@ -417,9 +417,9 @@ def row(key: str, value: bytes | None) -> Outgoing:
     return Outgoing(STATE, key.encode(), value, partition=0)
 
 
-async def test_rows_of_a_cut_short_batch_are_discarded(on_tansu: KafkaSettings) -> None:
-    """F8.3, protocol.md: a batch stands once its `@partition` came, on a plain broker too."""
-    await asyncio.to_thread(ensure_topics, on_tansu)
+async def test_rows_of_a_cut_short_batch_are_discarded(settings: KafkaSettings) -> None:
+    """F8.3, protocol.md: without transactions a batch stands once its `@partition` came."""
+    plain = settings.model_copy(update={"transactions": False})
     log = [
         row(OWNER_ROW, b"one"),
         row("a", b"1"),
@@ -434,9 +434,9 @@ async def test_rows_of_a_cut_short_batch_are_discarded(on_tansu: KafkaSettings) 
         row("a", b"written later"),
         row(PARTITION_ROW, b"3"),
     ]
-    async with publisher(on_tansu) as sender:
+    async with publisher(plain) as sender:
         await sender.send(log, now_ms())
-    assert await read_rows(on_tansu, 0, b"three") == {"a": b"1", PARTITION_ROW: b"2"}
+    assert await read_rows(plain, 0, b"three") == {"a": b"1", PARTITION_ROW: b"2"}
 
 
 async def test_rows_of_an_aborted_batch_are_invisible(kafka_settings: KafkaSettings) -> None:

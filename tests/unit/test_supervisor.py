@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,20 @@ async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_pa
     await supervisor.start_all()
     await until(lambda: (tmp_path / "brief.log").read_text().count("x") >= 3)
     assert not supervisor.failure
+
+
+async def test_a_child_that_dies_right_after_it_was_ready_is_started_ever_more_seldom(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker does that ends with LostRecords at every start."""
+    monkeypatch.setattr(module, "_BACKOFF_FIRST_S", 0.1)
+    starts: list[float] = []
+    clock = asyncio.get_running_loop().time
+    supervisor.add(ChildSpec("hopeless", ("sh", "-c", "exit 1")))
+    await supervisor.start_all(lambda _, what: starts.append(clock()) if what == "ready" else None)
+    await until(lambda: len(starts) == 5)
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True))
 
 
 @pytest.mark.usefixtures("quick")

@@ -37,6 +37,8 @@ class Server:
     def __init__(self) -> None:
         self.rule: Rule = lambda _: None
         self.spoil: Callable[[dict[str, np.ndarray]], None] = lambda _: None
+        self.spoil_for: bytes | None = None
+        """a text whose row is no distribution, wherever it stands"""
         self.requests: list[list[bytes]] = []
 
     async def infer(self, _model: str, inputs: list, **_: object) -> Answer:
@@ -48,7 +50,10 @@ class Server:
             at += 4 + size
         self.requests.append(texts)
         self.rule(texts)
-        return Answer(len(texts), self.spoil)
+        answer = Answer(len(texts), self.spoil)
+        if self.spoil_for in texts:
+            answer.tensors["SENTIMENT"][texts.index(self.spoil_for)] = np.nan
+        return answer
 
     async def close(self) -> None: ...
 
@@ -204,6 +209,30 @@ async def test_what_is_no_distribution_is_a_contract_error(
     server.spoil = spoil
     with pytest.raises(BadModelOutput, match=message):
         await classifier.classify(["a"])
+
+
+async def test_a_text_whose_answer_alone_is_no_distribution_is_unscorable_alone(
+    classifier: TritonClassifier, server: Server
+) -> None:
+    server.spoil_for = b"poison"
+    answers = await classifier.classify(["poison" if i == 70 else str(i) for i in range(100)])
+    assert [i for i, a in enumerate(answers) if isinstance(a, UnscorableText)] == [70]
+    assert "no distribution" in str(answers[70])
+
+
+@pytest.mark.parametrize("broken", ["refuse", "spoil"])
+async def test_no_text_is_blamed_if_the_server_mends_before_the_probe(
+    classifier: TritonClassifier, server: Server, broken: str
+) -> None:
+    def rule(texts: list[bytes]) -> None:
+        mended = len(server.requests) > 1
+        if broken == "refuse" and not mended:
+            raise error("INTERNAL", "boom")
+        server.spoil_for = b"a" if broken == "spoil" and not mended else None
+
+    server.rule = rule
+    assert isinstance((await classifier.classify(["a"]))[0], Prediction)
+    assert server.requests == [[b"a"], [b"ready?"], [b"a"]]
 
 
 async def test_requests_hold_at_most_the_configured_number_of_texts(

@@ -72,6 +72,19 @@ async def test_a_text_about_two_companies_votes_for_each_the_market_and_its_topi
     ]
 
 
+async def test_sources_name_the_id_of_their_topic_and_origins_do_not() -> None:
+    made = scorer()
+    made.topic_ids = {TEXTS_NEWS: "vDt-GHZKTT-Cp0jgXpmZzQ"}
+    source = f"{TEXTS_NEWS}@vDt-GHZKTT-Cp0jgXpmZzQ/1"
+    result = await score(made, incoming(3, "$AAPL gains", 1))
+    assert {vote.source for vote in votes(result)} == {source}
+    assert {vote.origin for vote in votes(result)} == {Origin(TEXTS_NEWS, 1, 3)}
+    assert {opinion.origin for opinion in opinions(result)} == {Origin(TEXTS_NEWS, 1, 3)}
+    assert set(result.event_times) == {source}
+    ended = await score(made, replace(end(4, b'{"event_time": 1}'), partition=1))
+    assert set(ended.event_times) == {source}
+
+
 async def test_the_market_gets_the_relevance_weighted_mean() -> None:
     result = await score(scorer(), incoming(0, "$AAPL gains as $NOK rests"))
     apple, nokia, market, _ = votes(result)
