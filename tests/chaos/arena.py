@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as TP
 
 from streams.adapters.kafka_admin import ensure_topics
+from streams.core.errors import ConfigurationError
 from streams.core.records import KIND_HEADER, Kind, parse_time
 from streams.core.topics import INPUTS, TEXTS_NEWS, TEXTS_SOCIAL, VOTES, Names
 from streams.ledger import check_ledger
@@ -238,13 +239,19 @@ class Arena:
 
     async def settle(self, seconds: float = 120) -> None:
         """Wait until the ledger balances."""
-        report = await check_ledger(self.bootstrap, self.names)
         deadline = time.monotonic() + seconds
-        while not report.balanced:
+        while True:
+            try:
+                report = await check_ledger(self.bootstrap, self.names)
+            except ConfigurationError as error:  # a broker that is just back knows nobody yet
+                wrong = [str(error)]
+            else:
+                if report.balanced:
+                    return
+                wrong = report.differences
             if time.monotonic() > deadline:
-                raise AssertionError("\n".join([*report.differences, self.logs()]))
+                raise AssertionError("\n".join([*wrong, self.logs()]))
             await asyncio.sleep(0.3)
-            report = await check_ledger(self.bootstrap, self.names)
 
     def logs(self) -> str:
         return "\n".join(f"-- {w.name} {w.codes}\n{w.log[-1500:]}" for w in self.workers)

@@ -67,7 +67,7 @@ def theatre(
     model.fault(None)
 
 
-@pytest.fixture(params=["tansu", "kafka"])
+@pytest.fixture(params=[pytest.param("tansu", marks=pytest.mark.chaos_long), "kafka"])
 def broker(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Address and kind of a broker that itself does not fail."""
     return request.getfixturevalue(request.param), request.param

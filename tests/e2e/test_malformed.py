@@ -409,6 +409,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: 
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.brokers("kafka")
 @pytest.mark.timeout(1200)
 async def test_every_text_ends_as_its_kind_says_and_nothing_is_lost(
     any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any
@@ -506,6 +507,7 @@ def show(sent: Sent, seconds: float) -> None:
         print(f"{counts[kind]:6}  {kind.name:<30} {kind.outcome}{why}")
 
 
+@pytest.mark.brokers("kafka")
 @pytest.mark.timeout(180)
 async def test_a_flood_of_dead_letters_is_held_until_a_restart(
     any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any

@@ -165,6 +165,7 @@ async def outage(
     )
 
 
+@pytest.mark.brokers("kafka")
 @pytest.mark.timeout(600)
 async def test_triton_away_in_mid_stream_costs_no_text_and_no_restart(
     any_broker: tuple[str, KafkaSettings], tmp_path: Path, started: Any

@@ -19,6 +19,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from streams.adapters.clock import now_ms
 from streams.adapters.kafka_admin import ensure_topics
 from streams.adapters.publisher import Publisher
+from streams.core.errors import BrokerUnreachable
 from streams.core.topics import TEXTS_NEWS, VOTES, Names
 from streams.embedded.process import free_ports
 from streams.ledger import LedgerReport, check_ledger
@@ -108,7 +109,10 @@ class World:
 
     async def settled(self, seconds: float = 60) -> LedgerReport:
         async def balanced() -> bool:
-            return (await self.ledger()).balanced
+            try:
+                return (await self.ledger()).balanced
+            except BrokerUnreachable:  # just back, a broker knows nobody for a moment
+                return False
 
         await until(balanced, seconds, "the ledger balances")
         return await self.ledger()
