@@ -7,6 +7,7 @@ not hear it, so that children stop in the order in which we stop them.
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from streams.embedded import guard
 
 _POLL_S = 0.05
+_PORTS = range(20_000, 32_768)
 _LOG_BYTES = 10_000_000
 """A larger log is put aside at the next start; one such is kept."""
 
@@ -134,9 +136,18 @@ class ChildProcess:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return loopback ports that nobody listened on a moment ago, all different."""
+    """Return loopback ports that nobody listened on a moment ago, all different.
+
+    They lie below those that Linux gives to outgoing connections, so that a server which is
+    started again finds its port free.
+    """
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return tuple(each.getsockname()[1] for each in sockets)
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    return tuple(found)

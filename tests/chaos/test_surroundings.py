@@ -46,7 +46,7 @@ async def test_the_clock_steps(theatre: Theatre, kafka: str, step_s: int, tmp_pa
     env = {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 

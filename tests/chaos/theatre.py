@@ -97,6 +97,7 @@ class Theatre:
                 await one.end()
                 await one.settle(settle_s)
             except BaseException as error:
+                print(f"{scenario}: {error!r}")
                 self.record(scenario, broker, one, None, [], time.monotonic() - started)
                 raise AssertionError(f"{error!r}\n{one.logs()}") from error
             verdict = judge(calm, await observe(one))
