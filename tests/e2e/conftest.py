@@ -1,17 +1,14 @@
 """One prefix on a real broker with real worker processes, kept alive by our supervisor."""
 
-import asyncio
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from streams.adapters.kafka_admin import ensure_topics
 from streams.core.topics import Names
@@ -20,6 +17,7 @@ from streams.embedded.supervisor import Supervisor
 from streams.ledger import LedgerReport, check_ledger
 from streams.settings import KafkaSettings
 from streams.up import worker_spec
+from tests.support.workers import metric, until
 
 
 class Run:
@@ -38,18 +36,7 @@ class Run:
 
     async def metric(self, worker: str, name: str) -> float:
         """Sum of a metric's samples; 0 while the worker does not answer."""
-        url = f"http://127.0.0.1:{self._ports[worker]}/metrics"
-        try:
-            async with aiohttp.ClientSession() as session, session.get(url) as response:
-                page = await response.text()
-        except aiohttp.ClientError:
-            return 0.0
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-            if sample.name == name
-        )
+        return await metric(self._ports[worker], name)
 
     async def kill(self, worker: str) -> None:
         """Kill a worker (SIGKILL) once it is in the middle of its work."""
@@ -85,13 +72,6 @@ class Run:
 
         await until(balanced, seconds, "the ledger balances")
         return await check_ledger(self.bootstrap, self.names)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -38,6 +38,7 @@ def judged(closed: Closed) -> Closed:
     return {place: {**w, "watermark": 0, "revision": 0} for place, w in closed.items()}
 
 
+@pytest.mark.brokers("tansu")  # tests/chaos kills on Apache Kafka
 @pytest.mark.timeout(1800)
 async def test_kills_in_mid_replay_change_no_count_and_no_window(
     any_broker: tuple[str, KafkaSettings], triton_url: str, tmp_path: Path, started: Any

@@ -31,6 +31,7 @@ from streams.embedded.triton import (
 )
 from streams.ports import Outgoing
 from streams.settings import KafkaSettings, TritonSettings
+from tests.support.workers import until
 
 OUTAGE_S = float(os.environ.get("TICKERTONE_TEST_OUTAGE", "8"))
 # A minute is enough for the deadline as it is shipped; a short outage needs a shorter one.
@@ -115,15 +116,6 @@ class Feed:
     async def _publish(self, batch: list[Outgoing]) -> None:
         await self._publisher.send(batch, now_ms())
         self.sent += len(batch)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
-    """Wait; return how long it took."""
-    begun = time.monotonic()
-    while not await condition():
-        assert time.monotonic() - begun < seconds, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.1)
-    return time.monotonic() - begun
 
 
 async def outage(

@@ -1,7 +1,7 @@
 """Late votes and closed windows when event time comes in every unpleasant way.
 
-All scenarios of a broker are played side by side, since most of their time is waiting. In full
-size: `python -m tests.bench.watermarks`.
+All scenarios are played side by side, since most of their time is waiting. In full size, and on the
+embedded broker too: `python -m tests.bench.watermarks`.
 """
 
 import asyncio
@@ -36,28 +36,21 @@ Played = Mapping[str, Outcome | BaseException]
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module", params=["tansu", "kafka"])
-def played(
-    request: pytest.FixtureRequest, triton_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Played:
+@pytest.fixture(scope="module")
+def played(kafka: str, triton_url: str, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """What the scenarios left behind, or how they failed."""
-    broker: str = request.param
-    address: str = request.getfixturevalue(broker)
     folder = tmp_path_factory.mktemp("watermarks")
 
     async def all_of_them() -> Played:
         room = asyncio.Semaphore(AT_ONCE)
 
         async def one(name: str) -> Outcome:
-            kafka = KafkaSettings(
-                bootstrap=address,
-                prefix=f"w{uuid.uuid4().hex[:8]}.",
-                transactions=broker != "tansu",
-                session_timeout_s=6,
+            settings = KafkaSettings(
+                bootstrap=kafka, prefix=f"w{uuid.uuid4().hex[:8]}.", session_timeout_s=6
             )
             async with room:
                 return await SCENARIOS[name](
-                    Place(broker, kafka, triton_url, _new(folder / name.replace(" ", "-")))
+                    Place("kafka", settings, triton_url, _new(folder / name.replace(" ", "-")))
                 )
 
         outcomes = await asyncio.gather(*map(one, SCENARIOS), return_exceptions=True)

@@ -92,35 +92,33 @@ class Worker:
 
     async def ready(self) -> bool:
         """Whether /readyz says so."""
-        url = f"http://127.0.0.1:{self.port}/readyz"
-        timeout = aiohttp.ClientTimeout(total=2)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url) as response,
-            ):
-                return response.status == 200
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+        return await fetched(f"http://127.0.0.1:{self.port}/readyz") is not None
 
     async def metric(self, name: str) -> float:
         """Sum of a metric's samples; 0 while it does not answer."""
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        timeout = aiohttp.ClientTimeout(total=2)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url) as response,
-            ):
-                page = await response.text()
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return 0.0
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-            if sample.name == name
+        return await metric(self.port, name)
+
+
+async def fetched(url: str) -> str | None:
+    """Return a page, or None where the answer is not 200 or does not come."""
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            return await response.text() if response.status == 200 else None
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
+
+
+async def metric(port: int, name: str) -> float:
+    """Return the sum of a metric's samples of a worker; 0 while it does not answer."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(
+            await fetched(f"http://127.0.0.1:{port}/metrics") or ""
         )
+        for sample in family.samples
+        if sample.name == name
+    )
 
 
 async def _is(something: object) -> bool:
