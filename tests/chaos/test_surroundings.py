@@ -70,7 +70,9 @@ async def test_a_topic_with_too_few_partitions(
     started = time.monotonic()
     settings = theatre.settings(kafka, "kafka")
     admin = KafkaAdminClient(bootstrap_servers=kafka)
-    admin.create_topics([NewTopic(f"{settings.prefix}{STATE}", 1, 1)])
+    admin.create_topics(
+        [NewTopic(f"{settings.prefix}{VOTES}", 4, 1), NewTopic(f"{settings.prefix}{STATE}", 1, 1)]
+    )
     admin.close()
     done = await asyncio.to_thread(
         subprocess.run,
