@@ -127,10 +127,11 @@ class AggregateAgent:
         partition = tp.partition
         started = time.monotonic()
         publisher = Publisher(
-            # Rows of one kind resemble each other: this more than halves what state costs.
             self._kafka,
             f"{self._kafka.prefix}aggregate-{partition}",
-            compression="gzip",
+            # Rows of one kind resemble each other: this more than halves what state costs. The
+            # embedded broker has no transactions, keeps nothing, and shares our cores.
+            compression="gzip" if self._kafka.transactions else None,
         )
         await publisher.start()
         try:
