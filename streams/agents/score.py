@@ -177,12 +177,12 @@ class ScoreAgent:
     async def _publish_in_order(self) -> None:
         while True:
             work = await self._queue.get()
-            try:
-                result = await work.task
-            except asyncio.CancelledError:
-                if work.task.cancelled():
-                    continue  # abandoned
-                raise
+            # Waiting for the task itself would hand our cancellation on to it, and a worker that
+            # stops would go on with the next batch as if this one had been abandoned.
+            await asyncio.wait({work.task})
+            if work.task.cancelled():
+                raise ContractError("a batch was cancelled on its way to the model")
+            result = work.task.result()
             async with self._publishing:
                 if work.generation != self._feed.generation:
                     self._metrics.abandoned(work.texts)

@@ -85,6 +85,26 @@ async def test_frozen_longer_than_its_session_then_thawed(
     await theatre.play(name, *broker, act, workers=workers)
 
 
+async def test_stopped_with_batches_in_hand(theatre: Theatre, broker: tuple[str, str]) -> None:
+    """A worker that is told to stop leaves its batches to others and passes none over."""
+
+    async def act(arena: Arena, texts: list[dict[str, Any]]) -> list[float]:
+        theatre.model.fault("slow 0.3")
+        feed = asyncio.create_task(arena.feed(texts, RATE))
+        took = []
+        while not feed.done():
+            await asyncio.sleep(2)
+            (old,) = arena.of("score")
+            arena.add("score")
+            assert await arena.remove(old) == 0
+            took.append(await arena.recovered())
+        theatre.model.fault(None)
+        await feed
+        return took
+
+    await theatre.play("score stopped with batches in hand, another joins", *broker, act)
+
+
 @pytest.mark.chaos_long
 @pytest.mark.timeout(CHURN_S + 900)
 async def test_workers_come_and_go(theatre: Theatre, broker: tuple[str, str]) -> None:
