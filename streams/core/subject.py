@@ -59,6 +59,8 @@ class Subject:
         self._copies: dict[str, list[int]] = {}
         self._texts: dict[str, int] = {}
         self._pruned = -1
+        self._shown: dict[tuple[str, int, int], Evidence] = {}
+        """what `values` showed last: the strongest of a day are mostly those of a minute ago"""
 
     def knows(self, vote: Vote) -> bool:
         """Return whether the vote's text was counted within the horizon before its minute."""
@@ -139,14 +141,20 @@ class Subject:
         baseline = self.days.tone(up_days, prior) if up_days else None
         sums = self.buckets.at(minute)
         top = self.buckets.strongest(minute, _WINDOW_EVIDENCE)
-        unique = {id(c): c for strongest in top.values() for c in strongest}
-        shown = {key: self.evidence(c) for key, c in unique.items()}
+        before, self._shown = self._shown, {}
+        for c in (c for strongest in top.values() for c in strongest):
+            key = self._key(c)
+            if key not in self._shown:
+                self._shown[key] = before.get(key) or self.evidence(c)
         return {
             name: self._values(
-                name, sums[name], [shown[id(c)] for c in top[name]], up_days, baseline
+                name, sums[name], [self._shown[self._key(c)] for c in top[name]], up_days, baseline
             )
             for name in WINDOWS
         }
+
+    def _key(self, c: Contribution) -> tuple[str, int, int]:
+        return c.text_id, c.weight, self._copies_of(c)
 
     def _values(
         self,
@@ -203,9 +211,12 @@ class Subject:
             origin=c.origin,
             score=c.score / MILLION,
             weight=c.weight / MILLION,
-            copies=max(len(self._copies.get(c.fingerprint, ())), 1),
+            copies=self._copies_of(c),
             snippet=c.snippet,
         )
+
+    def _copies_of(self, c: Contribution) -> int:
+        return max(len(self._copies.get(c.fingerprint, ())), 1)
 
     def stages(self, window: str, minute: int) -> dict[str, int]:
         """Return the times at which the window's newest strong text was published and scored."""
