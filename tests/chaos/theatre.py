@@ -89,19 +89,24 @@ class Theatre:
         """
         calm = await self.calm(address, broker)
         kafka = self.settings(address, broker)
+        unsettled = ""
         started = time.monotonic()
         async with arena(kafka, self.model.url, self.folder / "run", env) as one:
             try:
                 await one.start(*workers)
                 recovery = await act(one, texts(self.seed, COUNT))
                 await one.end()
-                await one.settle(settle_s)
+                try:
+                    await one.settle(settle_s)
+                except AssertionError as error:
+                    unsettled = f"{error}\n{one.logs()}"  # the verdict says how far it is off
             except BaseException as error:
                 print(f"{scenario}: {error!r}")
                 self.record(scenario, broker, one, None, [], time.monotonic() - started)
                 raise AssertionError(f"{error!r}\n{one.logs()}") from error
             verdict = judge(calm, await observe(one))
         self.record(scenario, broker, one, verdict, recovery, time.monotonic() - started)
+        assert not unsettled, f"{verdict}\n{unsettled}"
         assert verdict.zeros(exactly_once=kafka.transactions), verdict
         return verdict
 
