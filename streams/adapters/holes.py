@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiokafka
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as TP
 
 from streams.adapters.actions import read_actions
+from streams.adapters.kafka_scan import committed_reader
 from streams.core.actions import accepted_hole
 from streams.core.errors import ConfigurationError, ContractError, LostRecords
 from streams.core.topics import Names
@@ -75,13 +75,7 @@ async def read_range(
         LostRecords: retention has removed the start of the range.
     """
     names = Names(settings.prefix)
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=4 << 20,
-    )
+    consumer = committed_reader(str(settings.bootstrap), auto_offset_reset="none")
     await consumer.start()
     try:
         consumer.assign([tp])

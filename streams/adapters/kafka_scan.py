@@ -20,6 +20,24 @@ STALL_S: Final = 60.0
 _POLL_MS = 100
 
 
+def committed_reader(bootstrap: str, *topics: str, **options: Any) -> AIOKafkaConsumer:
+    """Return a consumer, not started yet, of all committed records; it commits nothing itself.
+
+    Args:
+        bootstrap: Address of the broker.
+        topics: Topics to read whole; with none, `assign` partitions.
+        options: More of AIOKafkaConsumer's, or others than these.
+    """
+    ours = {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": 4 << 20,
+    }
+    return AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, **ours | options)
+
+
 class Scan:
     """One pass over all committed records of some topics. Use each object once."""
 
@@ -87,15 +105,8 @@ async def scan(
         BrokerUnreachable: no broker answers.
         TopicMissing: a topic does not exist.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=4 << 20,
-        fetch_max_wait_ms=50,  # an empty partition answers only after this
-    )
+    # An empty partition answers only after the wait.
+    consumer = committed_reader(bootstrap, fetch_max_wait_ms=50)
     try:
         try:
             await consumer.start()

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import aiokafka
 import orjson
 from aiokafka.structs import TopicPartition as TP
 
-from streams.adapters.kafka_scan import scan
+from streams.adapters.kafka_scan import committed_reader, scan
 from streams.core.errors import TopicMissing
 from streams.core.fold import PARTITION_ROW
 from streams.core.sources import split_source
@@ -37,13 +36,7 @@ async def read_rows(
         on_progress: Called for every row.
     """
     tp = TP(Names(settings.prefix).topic(STATE), partition)
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=4 << 20,
-    )
+    consumer = committed_reader(str(settings.bootstrap))
     rows: dict[str, bytes] = {}
     held: dict[str, bytes | None] = {}
     await consumer.start()

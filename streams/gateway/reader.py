@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
+from streams.adapters.kafka_scan import committed_reader
 from streams.core.errors import ContractError, TransientError
 from streams.core.records import Alert, Opinion, Window
 from streams.core.topics import ALERTS, OPINIONS, WINDOWS, Names
@@ -80,7 +81,7 @@ class TopicReader:
 
     async def _session(self) -> None:
         await self._require_topic()
-        consumer = _consumer(self._bootstrap, self._topic)
+        consumer = committed_reader(self._bootstrap, self._topic)
         try:
             await consumer.start()
             for tp in consumer.assignment():
@@ -179,7 +180,7 @@ class Reader:
         For a listener that resumes from before what memory holds.
         """
         tp = TopicPartition(self._names.topic(ALERTS), 0)
-        async with _started(_consumer(self._bootstrap)) as consumer:
+        async with _started(committed_reader(self._bootstrap)) as consumer:
             consumer.assign([tp])
             consumer.seek(tp, start)
             while await consumer.position(tp) < stop:
@@ -216,17 +217,6 @@ class Reader:
             dropped = self._feed.dropped
             self._feed.append(alert_event(alert, record.offset))
             self._metrics.record_dropped(self._feed.dropped - dropped)
-
-
-def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        *topics,
-        bootstrap_servers=bootstrap,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
 
 
 @asynccontextmanager
