@@ -222,6 +222,11 @@ class Cluster:
             raise ProcessLookupError(f"node {node} does not run")
         return pid
 
+    def stored(self, topic: str, partition: int) -> int:
+        """Return the bytes of a partition's log on the disk of the first node."""
+        files = (self._data / "node-1" / f"{topic}-{partition}").glob("*.log")
+        return sum(file.stat().st_size for file in files)
+
     def leader(self, topic: str, partition: int) -> int:
         """Return the id of the node that leads a partition, waiting until one does."""
         found: list[int] = []

@@ -99,7 +99,7 @@ def measure(name: str, only: list[str]) -> None:
         sections: dict[str, Callable[[], Any]] = {
             "state": lambda: _state(size),
             "read_back": lambda: asyncio.run(
-                read_backs(kafka, size.subjects, size.history, size.hour, RATE)
+                read_backs(kafka, cluster.stored, size.subjects, size.history, size.hour, RATE)
             ),
             "transactions": lambda: asyncio.run(
                 transactions(kafka, (12, 50, 400), size.batches, size.history // 10, RATE)

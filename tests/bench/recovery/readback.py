@@ -9,7 +9,7 @@ are fewer control records between them.
 import itertools
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from streams.adapters.clock import now_ms
@@ -17,18 +17,26 @@ from streams.adapters.kafka_admin import ensure_topics
 from streams.adapters.publisher import Publisher
 from streams.adapters.state_log import OWNER_ROW, read_rows
 from streams.core.fold import Fold
-from streams.core.topics import STATE
+from streams.core.topics import STATE, Names
 from streams.ports import Outgoing
 from streams.settings import KafkaSettings
 from tests.bench.recovery.load import LATENESS_MS, PARTITIONS, TOPIC_IDS, Load
 from tests.bench.recovery.state import BATCH_MS, Partition, grown
+
+Stored = Callable[[str, int], int]
 
 _SNAPSHOT_ROWS: Final = 2_000
 _ROWS_TOGETHER: Final = 1_000
 
 
 async def read_back(
-    kafka: KafkaSettings, subjects: int, history: int, minutes: int, rate: float, repeats: int
+    kafka: KafkaSettings,
+    stored: Stored,
+    subjects: int,
+    history: int,
+    minutes: int,
+    rate: float,
+    repeats: int,
 ) -> dict[str, Any]:
     """Return seconds of a take-over, before and after some minutes at full rate.
 
@@ -36,6 +44,7 @@ async def read_back(
 
     Args:
         kafka: The broker; the prefix must be unused.
+        stored: Tells the bytes of a topic's partition on the broker's disk.
         subjects: Of all partitions together.
         history: Votes of the 49 hours before.
         minutes: How long the full rate lasts.
@@ -51,7 +60,9 @@ async def read_back(
     standing = iter(partition.rows.items())
     while rows := list(itertools.islice(standing, _SNAPSHOT_ROWS)):
         await sent.transaction(rows)
-    before = {"records": sent.records, "bytes": sent.bytes}
+    topic = Names(kafka.prefix).topic(STATE)
+    at_first = stored(topic, partition.number)
+    before = {"records": sent.records, "bytes": sent.bytes, "stored": at_first}
     before["take_overs"] = [await _take_over(kafka, partition) for _ in range(repeats)]
     await publisher.stop()
     publisher = sent.publisher = _publisher(kafka, partition.number)
@@ -76,6 +87,7 @@ async def read_back(
         "after": {
             "records": sent.records,
             "bytes": sent.bytes,
+            "stored": stored(topic, partition.number),
             "take_overs": [await _take_over(kafka, partition) for _ in range(repeats)],
         },
     }
@@ -131,12 +143,18 @@ async def _take_over(kafka: KafkaSettings, partition: Partition) -> dict[str, fl
 
 
 async def read_backs(
-    kafka: KafkaSettings, sizes: tuple[int, ...], history: int, minutes: int, rate: float
+    kafka: KafkaSettings,
+    stored: Stored,
+    sizes: tuple[int, ...],
+    history: int,
+    minutes: int,
+    rate: float,
 ) -> list[dict[str, Any]]:
     """Measure several sizes one after the other."""
     return [
         await read_back(
             kafka.model_copy(update={"prefix": f"read{subjects}."}),
+            stored,
             subjects,
             history,
             minutes,

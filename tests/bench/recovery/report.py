@@ -82,7 +82,17 @@ def _sizes(state: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Rows
 
 def _read_back(section: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Rows]:
     rows: Rows = [
-        ("subjects", "topic", "records", "MB", "own, s", "read, s", "restore, s", "in all, s")
+        (
+            "subjects",
+            "topic",
+            "records",
+            "MB",
+            "MB stored",
+            "own, s",
+            "read, s",
+            "restore, s",
+            "in all, s",
+        )
     ]
     for each in section:
         for name, label in (
@@ -94,7 +104,7 @@ def _read_back(section: list[dict[str, Any]], about: dict[str, Any]) -> dict[str
                 f"{median(t[step] for t in found['take_overs']):.2f}"
                 for step in ("own_s", "read_s", "restore_s", "total_s")
             ]
-            cells = (f"{found['records']:,}", _mb(found["bytes"]), *steps)
+            cells = (f"{found['records']:,}", _mb(found["bytes"]), _mb(found["stored"]), *steps)
             rows.append((f"{each['subjects']:,}", label, *cells))
     return {"Take-over of the partition with the market on it": rows}
 
