@@ -408,8 +408,9 @@ def accept_list() -> None:
     """List what was accepted: who, when, what, why."""
     settings = _actionable()
     names = Names(settings.kafka.prefix)
-    actions, _ = asyncio.run(read_actions(settings.kafka.bootstrap or "", names))
-    console.print(accepted_table(actions) if actions else "nothing was accepted")
+    actions = asyncio.run(read_actions(settings.kafka.bootstrap or "", names))
+    accepted = [action for action in actions if action.accepts]
+    console.print(accepted_table(accepted) if accepted else "nothing was accepted")
 
 
 def _actionable() -> Settings:

@@ -134,7 +134,8 @@ async def check_ledger(bootstrap: str, names: Names) -> LedgerReport:
     report = LedgerReport()
     await _check_texts(bootstrap, names, report)
     await _check_votes(bootstrap, names, report)
-    report.accepted, _ = await read_actions(bootstrap, names)
+    actions = await read_actions(bootstrap, names)
+    report.accepted = [action for action in actions if action.accepts]
     return report
 
 

@@ -1,5 +1,7 @@
 """Reading and writing what operators have decided: actions.v1, a small compacted topic."""
 
+import contextlib
+
 from streams.adapters.clock import now_ms
 from streams.adapters.kafka_scan import scan
 from streams.adapters.publisher import Publisher
@@ -10,23 +12,19 @@ from streams.ports import Outgoing
 from streams.settings import KafkaSettings
 
 
-async def read_actions(bootstrap: str, names: Names, since: int = 0) -> tuple[list[Action], int]:
-    """Return the actions from an offset on, oldest first, and the offset behind the last one.
+async def read_actions(bootstrap: str, names: Names) -> list[Action]:
+    """Return the actions, oldest first.
 
     Raises:
         ConfigurationError: the broker does not answer, or stops answering.
     """
-    topic = names.topic(ACTIONS)
     actions: list[Action] = []
-    end = since
-    try:
-        async with scan(bootstrap, topic, starts={(topic, 0): since}) as opened:
+    # Where a version without that topic made the others, nothing was accepted.
+    with contextlib.suppress(TopicMissing):
+        async with scan(bootstrap, names.topic(ACTIONS)) as opened:
             async for _, records in opened.batches():
                 actions += filter(None, (Action.from_json(record.value) for record in records))
-            end = max([since, *opened.ends.values()])
-    except TopicMissing:
-        pass  # made by a version that had no such topic: nothing was accepted
-    return actions, end
+    return actions
 
 
 async def write_action(settings: KafkaSettings, action: Action) -> None:
@@ -38,9 +36,14 @@ async def write_action(settings: KafkaSettings, action: Action) -> None:
     publisher = Publisher(settings)
     await publisher.start()
     try:
-        await publisher.send([Outgoing(ACTIONS, action.id.encode(), action.to_json())], now_ms())
+        await publisher.send([record_of(action)], now_ms())
     finally:
         await publisher.stop()
+
+
+def record_of(action: Action) -> Outgoing:
+    """Return an action's record."""
+    return Outgoing(ACTIONS, action.id.encode(), action.to_json())
 
 
 async def lost_place(

@@ -56,7 +56,7 @@ async def fill(
 
 async def _require_accepted(settings: KafkaSettings, lost: LostRecords) -> None:
     try:
-        actions, _ = await read_actions(str(settings.bootstrap), Names(settings.prefix))
+        actions = await read_actions(str(settings.bootstrap), Names(settings.prefix))
     except ConfigurationError as error:
         raise lost from error
     used = accepted_hole(actions, lost.topic, lost.partition, lost.first, lost.end)

@@ -5,6 +5,7 @@ only after its outputs, and the marker behind them, are confirmed in every votes
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ import faust
 import structlog
 from aiokafka.structs import TopicPartition as TP
 
-from streams.adapters.actions import read_actions
+from streams.adapters.actions import read_actions, record_of
 from streams.adapters.clock import now_ms
 from streams.adapters.faust_app import Feed
 from streams.adapters.prometheus import ScoreMetrics
 from streams.adapters.publisher import Publisher
 from streams.adapters.readiness import ASSIGNMENT, CLASSIFIER, DEAD_LETTERS, Readiness
 from streams.adapters.topic_watch import TopicWatch
-from streams.core.actions import Action
+from streams.core.actions import Action, acceptance, open_hold
 from streams.core.deadletter import DeadLetterBudget
 from streams.core.errors import (
     ClassifierUnavailable,
@@ -175,6 +176,7 @@ class ScoreAgent:
             return result
 
     async def _publish_in_order(self) -> None:
+        await self._outlive_hold()
         while True:
             work = await self._queue.get()
             # Waiting for the task itself would hand our cancellation on to it, and a worker that
@@ -251,27 +253,31 @@ class ScoreAgent:
             self._budget.record(dead)
             spent = spent or self._budget.spent  # a good text behind a flood does not undo it
         if spent:
-            action = await self._accepted_flood()
-            log.warning("flood_accepted", who=action.who, at=action.at, why=action.why)
-            self._budget.accept()
-            self._release(DEAD_LETTERS)
+            hold = Action.hold(who=f"score on {socket.gethostname()}", at=now_ms(), why=_SPENT)
+            await self._publisher.send([record_of(hold)], now_ms())
+            await self._wait_for_acceptance(hold)
 
-    async def _accepted_flood(self) -> Action:
+    async def _outlive_hold(self) -> None:
+        """A restart is no decision: a hold that nobody has accepted goes on."""
+        hold = open_hold(await self._actions())
+        if hold:
+            await self._wait_for_acceptance(hold)
+
+    async def _wait_for_acceptance(self, hold: Action) -> None:
         """Hold until an operator accepts the dead letters, which must be after the hold began."""
-        read_to: int | None = None
+        while not (action := acceptance(await self._actions(), hold)):
+            self._hold(DEAD_LETTERS, _SPENT)
+            await asyncio.sleep(_ASK_EVERY_S)
+        log.warning("flood_accepted", who=action.who, at=action.at, why=action.why)
+        self._budget.accept()
+        self._release(DEAD_LETTERS)
+
+    async def _actions(self) -> list[Action]:
         while True:
             try:
-                actions, end = await read_actions(
-                    str(self._kafka.bootstrap), self._names, read_to or 0
-                )
+                return await read_actions(str(self._kafka.bootstrap), self._names)
             except ConfigurationError as error:
                 log.warning("actions_unread", error=str(error))
-            else:
-                floods = [action for action in actions if action.kind == "dead_letters"]
-                if floods and read_to is not None:
-                    return floods[0]
-                read_to = end
-            self._hold(DEAD_LETTERS, _SPENT)
             await asyncio.sleep(_ASK_EVERY_S)
 
     async def _tick(self) -> None:

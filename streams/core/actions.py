@@ -1,5 +1,6 @@
-"""What an operator has decided, as it stands on actions.v1 (key = id)."""
+"""What an operator has decided, and what waits for that, as it stands on actions.v1 (key = id)."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Literal, Self
 
@@ -9,12 +10,13 @@ from streams.core.ids import make_id
 
 
 class Action(BaseModel):
-    """An accepted loss: who has looked at it, when and why it may be passed."""
+    """An accepted loss, with who has looked at it, when and why it may be passed; or a hold."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     id: str
-    kind: Literal["hole", "dead_letters"]
+    kind: Literal["hole", "held", "dead_letters"]
+    """`held` opens a hold for dead letters, `dead_letters` ends those before it"""
     topic: str | None = None
     """of a hole, without the prefix"""
     partition: int | None = None
@@ -51,6 +53,16 @@ class Action(BaseModel):
         id_ = make_id("dead_letters", who, str(at))
         return cls(id=id_, kind="dead_letters", who=who, at=at, why=why)
 
+    @classmethod
+    def hold(cls, *, who: str, at: int, why: str) -> Self:
+        """Say that score holds for a flood of dead letters."""
+        return cls(id=make_id("held", who, str(at)), kind="held", who=who, at=at, why=why)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it accepts something; a hold only asks for that."""
+        return self.kind != "held"
+
     @property
     def what(self) -> str:
         """What was accepted, in words."""
@@ -70,6 +82,21 @@ class Action(BaseModel):
             return cls.model_validate_json(value or b"")
         except ValidationError:
             return None
+
+
+def open_hold(actions: Iterable[Action]) -> Action | None:
+    """Return the last hold for dead letters, unless one was accepted behind it."""
+    hold = None
+    for action in actions:
+        if action.kind != "hole":
+            hold = action if action.kind == "held" else None
+    return hold
+
+
+def acceptance(actions: Iterable[Action], hold: Action) -> Action | None:
+    """Return the acceptance of dead letters that stands behind a hold, if there is one."""
+    behind = itertools.dropwhile(lambda action: action.id != hold.id, actions)
+    return next((action for action in behind if action.kind == "dead_letters"), None)
 
 
 def accepted_hole(

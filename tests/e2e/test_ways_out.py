@@ -329,23 +329,31 @@ async def test_aggregate_waits_until_a_hole_in_the_votes_is_accepted(world: Worl
 async def test_a_held_flood_waits_for_an_acceptance_after_it_began(world: World) -> None:
     limits = {"SCORE__DEAD_RUN": "20", "KAFKA__STALL_S": str(STALL_S)}
     await world.type("accept", "dead-letters", "--why", "too early")
-    async with world.worker("score", **limits) as score, world.worker("aggregate"):
 
-        async def held() -> bool:
-            return "dead_letters" in await blocked(score)
+    async def held(score: Worker) -> bool:
+        return "dead_letters" in await blocked(score)
 
-        async def going() -> bool:
-            return not await blocked(score)
-
+    async with world.worker("score", **limits) as score:
         await world.send(30, text=lambda n: b"not json")
         await world.send(10)
-        await until(held, 30, "score holds")
+        await until(lambda: held(score), 30, "score holds")
         assert "tickertone accept dead-letters" in (await blocked(score))["dead_letters"]
         await asyncio.sleep(STALL_S + 4)  # an earlier acceptance is not for this flood
-        assert await held()
+        assert await held(score)
+        assert score.kill()
+    async with (
+        world.worker("score", ready=False, **limits) as score,
+        world.worker("aggregate"),
+    ):
+        await until(lambda: held(score), 30, "a restarted score holds as well")
+        await asyncio.sleep(4)
+        assert await held(score)
         await world.type("accept", "dead-letters", "--why", "known feed", "--who", "ann")
-        print(f"goes on after {await until(going, 20, 'score goes on'):.1f} s")
+        took = await until(score.ready, 20, "score goes on")
+        print(f"goes on after {took:.1f} s")
         report = await world.settled()
         assert "known feed" in score.log
         assert score.codes == []
     assert [(p.scored, p.dead) for p in report.inputs if p.readable] == [(10, 30)]
+    async with world.worker("score", **limits):
+        pass  # ready: what was accepted holds nobody again

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streams.core.actions import Action, accepted_hole
+from streams.core.actions import Action, acceptance, accepted_hole, open_hold
 
 BY = {"who": "ann@desk", "at": 1_790_000_000_000, "why": "seen"}
 
@@ -32,6 +32,22 @@ def test_a_flood_is_kept_as_it_is_on_the_wire() -> None:
     action = Action.flood(**BY)
     assert json.loads(action.to_json()) == {"id": action.id, "kind": "dead_letters", **BY}
     assert Action.from_json(action.to_json()) == action
+
+
+def test_a_hold_ends_with_the_first_acceptance_behind_it() -> None:
+    early, hold, late = (
+        Action.flood(**{**BY, "at": 1}),
+        Action.hold(who="score", at=2, why="too many"),
+        Action.flood(**{**BY, "at": 3}),
+    )
+    assert Action.from_json(hold.to_json()) == hold
+    assert not hold.accepts
+    assert open_hold([]) is None
+    assert open_hold([early]) is None
+    assert open_hold([early, hold, hole(2, 5)]) == hold
+    assert open_hold([early, hold, late]) is None
+    assert acceptance([early, hold, hole(2, 5)], hold) is None
+    assert acceptance([early, hold, late, early], hold) == late
 
 
 def test_accepting_again_does_not_overwrite_who_accepted_first() -> None:
