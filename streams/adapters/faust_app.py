@@ -1,9 +1,9 @@
 """Faust as we use it: it consumes and distributes, we decide what is done.
 
-Faust's own acks stall at control records and lose failed batches, it reads uncommitted records,
-and it can skip records at a rebalance. This file is the one place that knows how to live with
-that: a consumer thread that reads committed records and commits what we say, and a feed that
-drops stale events and fills holes.
+Faust's own acks stall at control records, lose failed batches and what comes in while an agent
+ends; it reads uncommitted records, and it can skip records at a rebalance. This file is the one
+place that knows how to live with that: a consumer that reads committed records and commits what we
+say and nothing else, and a feed that drops stale events and fills holes.
 """
 
 import asyncio
@@ -170,6 +170,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
 class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # Once an agent has left its loop, the stream acks what still comes in, unseen by us, and
+        # Faust would commit that while the app stops. Only `commit_held` commits.
+        return False
 
 
 class _Transport(driver.Transport):
