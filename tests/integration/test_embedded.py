@@ -24,7 +24,7 @@ from streams.embedded.triton import (
 )
 
 PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from streams.embedded.broker import broker_spec
 from streams.embedded.process import free_ports
@@ -45,6 +45,8 @@ async def main():
         print(supervisor.failure, flush=True)
         return code
 
+# Where the tests run in the background, it is ignored from birth, and the supervisor respects that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(asyncio.run(main()))
 """
 
