@@ -68,6 +68,16 @@ class Server:
     async def go_on(self) -> None:
         self._signal(signal.SIGCONT)
 
+        async def back() -> bool:
+            # Now and then Triton does not survive a freeze: a lock that it shares with its model
+            # process breaks, and it aborts. Whoever watches it would start it again.
+            if self.child.poll() is not None:
+                await self.start()
+            assert self.spec.ready
+            return await self.spec.ready()
+
+        await until(back, 60, "Triton is back")
+
     def die(self) -> None:
         self._signal(signal.SIGKILL)
 
