@@ -1,6 +1,7 @@
 """One subject's votes, minutes, baseline and open alerts. Pure: time comes in the records."""
 
 from bisect import bisect_right, insort
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ _WIDE_HORIZON: Final = 15
 _WINDOW_EVIDENCE: Final = 3
 _Z95: Final = 1.96
 _TONE_NOISE: Final = 0.05
+
+_Key = tuple[str, int, int, int]
+"""of shown evidence: text id, event time, weight, copies"""
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class Subject:
         self._copies: dict[str, list[int]] = {}
         self._texts: dict[str, int] = {}
         self._pruned = -1
-        self._shown: dict[tuple[str, int, int], Evidence] = {}
+        self._shown: dict[_Key, Evidence] = {}
         """what `values` showed last: the strongest of a day are mostly those of a minute ago"""
 
     def knows(self, vote: Vote) -> bool:
@@ -142,19 +146,19 @@ class Subject:
         sums = self.buckets.at(minute)
         top = self.buckets.strongest(minute, _WINDOW_EVIDENCE)
         before, self._shown = self._shown, {}
-        for c in (c for strongest in top.values() for c in strongest):
-            key = self._key(c)
-            if key not in self._shown:
-                self._shown[key] = before.get(key) or self.evidence(c)
         return {
             name: self._values(
-                name, sums[name], [self._shown[self._key(c)] for c in top[name]], up_days, baseline
+                name, sums[name], [self._show(c, before) for c in top[name]], up_days, baseline
             )
             for name in WINDOWS
         }
 
-    def _key(self, c: Contribution) -> tuple[str, int, int]:
-        return c.text_id, c.weight, self._copies_of(c)
+    def _show(self, c: Contribution, before: Mapping[_Key, Evidence]) -> Evidence:
+        # A text may count again behind the horizon: its id alone would bring back the old place.
+        key = c.text_id, c.event_time, c.weight, self._copies_of(c)
+        if key not in self._shown:
+            self._shown[key] = before.get(key) or self.evidence(c)
+        return self._shown[key]
 
     def _values(
         self,
