@@ -91,6 +91,7 @@ async def test_stopped_with_batches_in_hand(theatre: Theatre, broker: tuple[str,
         theatre.model.fault("slow 0.3")
         feed = asyncio.create_task(arena.feed(texts, RATE))
         for _ in range(2):
+            await arena.ready()  # one that still starts has nothing in hand
             await asyncio.sleep(2)
             (old,) = arena.of("score")
             arena.add("score")
