@@ -47,7 +47,7 @@ docs: $(STAMP)  ## Make the reference tables anew
 lock: $(STAMP)  ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra train --universal \
+	@$(BIN)/uv pip compile pyproject.toml --extra train --extra teacher --extra embedded --extra dev --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-train.lock
 
 $(STAMP): pyproject.toml requirements.lock
