@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
@@ -66,6 +67,8 @@ errors = Console(stderr=True)
 def main() -> None:
     """Run the command line; errors are a message and an exit code, never a traceback."""
     try:
+        for commands in entry_points(group="tickertone.commands"):
+            app.add_typer(commands.load())
         app()
     except ConfigurationError as error:
         errors.print(f"[red]tickertone:[/] {error}", highlight=False, soft_wrap=True)

@@ -123,6 +123,8 @@ class Opinion(_Record):
     sentiment: Sentiment | None = None
     topic: str | None = None
     topic_probability: float | None = None
+    grave: list[str] = []
+    """classes of grave events that the text reports, in order of place (core/grave.py)"""
     entities: list[Entity] = []
     round_up: bool = False
     fingerprint: str = ""

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from streams.core.deadletter import DeadLetter
 from streams.core.entities import EntityIndex
 from streams.core.errors import RecordError, UnscorableText
+from streams.core.grave import shipped
 from streams.core.ids import vote_id
 from streams.core.labels import MARKET, TOPIC_SLUGS, ticker_subject, topic_subject
 from streams.core.records import KIND_HEADER, MILLION, Entity, Kind, Opinion, Sentiment
@@ -85,6 +86,7 @@ class Scorer:
     ) -> None:
         self._classifier = classifier
         self._index = index
+        self._phrases = shipped()
         self._author_key = author_key
         self._cache: LRUCache[str, Prediction] = LRUCache(max(cache_texts, 1))
         self._cached_model = ""
@@ -243,7 +245,10 @@ class Scorer:
             for e, p, relevance in zip(readable.entities, per_entity, relevances, strict=False)
         ]
         subjects.append((MARKET, overall, MILLION))
-        subjects.append((topic_subject(topic), overall, topic_probability))
+        # All alike: the served model has no head for topics and says nothing about them.
+        about = max(topics) > min(topics)
+        if about:
+            subjects.append((topic_subject(topic), overall, topic_probability))
         votes = [
             Vote(
                 id=vote_id(readable.id, subject),
@@ -272,8 +277,9 @@ class Scorer:
                 "outcome": "scored",
                 "reason": None,
                 "sentiment": _sentiment(overall),
-                "topic": TOPIC_SLUGS[topic],
-                "topic_probability": topic_probability / MILLION,
+                "topic": TOPIC_SLUGS[topic] if about else None,
+                "topic_probability": topic_probability / MILLION if about else None,
+                "grave": [report.slug for report in self._phrases.find(readable.text)],
                 "round_up": readable.round_up,
                 "model": self._classifier.model,
                 "entities": [

@@ -1,6 +1,7 @@
 """A batch in, its opinions, votes and dead letters out: nothing is lost or made up."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.entities import EntityIndex
-from streams.core.errors import ClassifierUnavailable
+from streams.core.errors import ClassifierUnavailable, UnscorableText
+from streams.core.labels import TOPICS
 from streams.core.records import MILLION, Opinion, Origin
 from streams.core.topics import DEAD, OPINIONS, TEXTS_NEWS, TEXTS_SOCIAL, VOTES
 from streams.core.votes import Vote
 from streams.pipeline.score import Result, Scorer
-from streams.ports import Incoming, Outgoing
+from streams.ports import Incoming, Outgoing, Prediction
 from streams.testing import FakeClassifier
 
 INDEX = EntityIndex.load()
@@ -70,6 +72,22 @@ async def test_a_text_about_two_companies_votes_for_each_the_market_and_its_topi
     assert [o.key for o in result.outgoing if o.topic == VOTES] == [
         v.subject.encode() for v in found
     ]
+
+
+class _WithoutTopics(FakeClassifier):
+    """As a model that was imported without a topic head."""
+
+    async def classify(self, texts: Sequence[str]) -> list[Prediction | UnscorableText]:
+        even = (MILLION // len(TOPICS),) * len(TOPICS)
+        found = await super().classify(texts)
+        return [replace(p, topic=even) if isinstance(p, Prediction) else p for p in found]
+
+
+async def test_a_model_that_says_nothing_about_topics_casts_no_vote_on_one() -> None:
+    result = await score(scorer(_WithoutTopics()), incoming(3, "$AAPL gains as $NOK sinks"))
+    assert [v.subject for v in votes(result)] == ["ticker:AAPL", "ticker:NOK", "market"]
+    (opinion,) = opinions(result)
+    assert (opinion.outcome, opinion.topic, opinion.topic_probability) == ("scored", None, None)
 
 
 async def test_sources_name_the_id_of_their_topic_and_origins_do_not() -> None:
@@ -284,3 +302,13 @@ async def test_sources_are_kept_apart() -> None:
     result = await score(scorer(), incoming(4, "a"), other)
     assert result.event_times == {f"{TEXTS_NEWS}/0": NOW - 996, f"{TEXTS_SOCIAL}/3": NOW - 1000}
     assert result.next_offsets == {(TEXTS_NEWS, 0): 5, (TEXTS_SOCIAL, 3): 1}
+
+
+async def test_an_opinion_names_the_grave_events_its_text_reports() -> None:
+    result = await score(
+        scorer(),
+        incoming(0, "Nokia recalls 40,000 phones, and prosecutors raid its offices"),
+        incoming(1, "Nokia denies that prosecutors raided its offices"),
+        incoming(2, CHINESE),
+    )
+    assert [opinion.grave for opinion in opinions(result)] == [["recall", "investigation"], [], []]

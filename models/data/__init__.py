@@ -1,0 +1,1 @@
+"""The labelled sets, brought into one table that training and evaluation read."""

@@ -1,0 +1,1 @@
+"""Fine-tuning and distillation on the Hugging Face `Trainer`, described by one TOML file a run."""
