@@ -7,6 +7,11 @@ STAMP  := $(VENV)/.installed
 # Folders that can run on Apache Kafka; tests/chaos plays its short scenarios there.
 ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
 
+# Two at a time even on one core: most of the time a test waits for a broker or a clock. A file's tests
+# stay together. JOBS=0 runs everything in one process.
+JOBS ?= 2
+PYTEST = $(BIN)/pytest -q -n $(JOBS) --dist loadfile
+
 .PHONY: demo test test-kafka chaos check fix bench docs lock help
 
 help:  ## Say what there is
@@ -17,11 +22,11 @@ demo: $(STAMP)  ## Start everything and replay a fictitious trading day (Ctrl-C 
 
 test: $(STAMP)  ## Run all tests on every broker that the machine can start
 	@echo "running the tests (several minutes)"
-	@$(BIN)/pytest -q $(TEST_ARGS)
+	@$(PYTEST) $(TEST_ARGS)
 
 test-kafka: $(STAMP)  ## Run the tests on Apache Kafka, one node and three (Java 17, Maven)
 	@echo "running the tests on Apache Kafka (several minutes)"
-	@TICKERTONE_TEST_KAFKA=require $(BIN)/pytest -q --brokers kafka,kafka3 $(ON_KAFKA) $(TEST_ARGS)
+	@TICKERTONE_TEST_KAFKA=require $(PYTEST) --brokers kafka,kafka3 $(ON_KAFKA) $(TEST_ARGS)
 
 REPEAT ?= 5
 chaos: $(STAMP)  ## Cause every fault, REPEAT times each, and print the report (hours)

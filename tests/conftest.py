@@ -28,7 +28,7 @@ with warnings.catch_warnings():
 BROKERS: Final = ("tansu", "kafka", "kafka3")
 """In memory; one node of Apache Kafka; three."""
 USUAL: Final = ("tansu", "kafka")
-_no_kafka: list[str] = []
+_NO_KAFKA: Final = f"Apache Kafka {VERSION} can't be started"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,7 +75,9 @@ def _broker(item: pytest.Item) -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say aloud what was not tested."""
-    for why in _no_kafka:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)}
+    for why in sorted(reason for reason in reasons if _NO_KAFKA in reason):
         terminalreporter.section("Apache Kafka was NOT tested", red=True)
         terminalreporter.write_line(why)
         terminalreporter.write_line("TICKERTONE_TEST_KAFKA=require turns this into a failure.")
@@ -127,11 +129,9 @@ def _addresses(folder: Path, brokers: int) -> Iterator[str]:
 
 def without_kafka(why: KafkaUnavailable) -> NoReturn:
     """Skip the test and say so at the end, or fail where Kafka is required."""
-    reason = f"Apache Kafka {VERSION} can't be started: {why}"
+    reason = f"{_NO_KAFKA}: {why}"
     if os.environ.get("TICKERTONE_TEST_KAFKA") == "require":
         pytest.fail(reason)
-    if reason not in _no_kafka:
-        _no_kafka.append(reason)
     pytest.skip(reason)
 
 

@@ -5,6 +5,7 @@ was cut into batches. The same code runs in the service and offline.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
@@ -23,13 +24,16 @@ from streams.core.votes import Marker, Vote
 from streams.core.watermark import Watermark
 from streams.core.windows import Bucket
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Version of the state rows."""
 
 PARTITION_ROW: Final = "@partition"
 DAYS_ROW: Final = "@days"
 """The partition's own days: apart, since `@partition` is written with every batch."""
 CONTROL_ROW: Final = "@control|"
+
+_VOTES_IN_ROW: Final = 400
+"""of an open minute; more, as when a hole is filled, stand in rows of their own"""
 
 _OPEN_STEP: Final = 30
 """Minutes after which a subject with an open alert is looked at, though it is silent."""
@@ -184,7 +188,8 @@ class Fold:
         if pending:
             bucket = subject.buckets[minute]
             revision = bucket.revision
-            self._changes[f"{subject.name}|{minute}"] = orjson.dumps(bucket.to_row())
+            for part, row in enumerate(bucket.to_rows()):
+                self._changes[_key(subject.name, minute, part=part)] = orjson.dumps(row)
             self._days.add(minute // MINUTES_PER_DAY, added)
             self._days_moved = True
             if minute // MINUTES_PER_DAY < self._feed_of[0]:
@@ -193,8 +198,9 @@ class Fold:
         values = subject.values(minute, up_days, prior)
         if subject.closed is None or minute > subject.closed:
             subject.days.expire(minute // MINUTES_PER_DAY)
-            for gone in subject.advance(minute):
-                self._changes[f"{subject.name}|{gone}"] = None
+            for gone, bucket in subject.advance(minute):
+                for part in range(bucket.rows):
+                    self._changes[_key(subject.name, gone, part=part)] = None
             alerts = judge(subject, minute, values, self.rules, up_days, self._model, now_ms)
             self.emitted.alerts += alerts
             if subject.episodes:
@@ -253,10 +259,12 @@ class Fold:
         """
         for name, minute in sorted(self._touched):
             pending = self._subjects[name].open[minute]
-            key = f"{name}|{minute}|{self.applied}"
-            unsaved = pending.votes[pending.saved :]
-            self._changes[key] = orjson.dumps([vote.to_list() for vote in unsaved])
-            pending.rows.append(key)
+            unsaved = range(pending.saved, len(pending.votes), _VOTES_IN_ROW)
+            for part, start in enumerate(unsaved):
+                key = _key(name, minute, self.applied, part=part)
+                votes = pending.votes[start : start + _VOTES_IN_ROW]
+                self._changes[key] = orjson.dumps([vote.to_list() for vote in votes])
+                pending.rows.append(key)
             pending.saved = len(pending.votes)
         self._touched.clear()
         for name in sorted(self._moved):
@@ -309,7 +317,8 @@ class Fold:
             fold._restore_partition(orjson.loads(rows[PARTITION_ROW]))
         if DAYS_ROW in rows:
             fold._days = Days.from_row(orjson.loads(rows[DAYS_ROW]))
-        open_rows: list[tuple[int, str, str]] = []
+        open_rows: list[tuple[tuple[int, int], str, str]] = []
+        closed_rows: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
         own_rows: list[str] = []
         for key, value in rows.items():
             if key.startswith(CONTROL_ROW):
@@ -325,9 +334,13 @@ class Fold:
                 if not rest:
                     own_rows.append(name)
                 elif len(rest) == 1:
-                    subject.restore(int(rest[0]), Bucket.from_row(orjson.loads(value)))
+                    minute, part = _numbers(rest[0])
+                    closed_rows[name, minute].append((part, key))
                 else:
-                    open_rows.append((int(rest[1]), name, key))
+                    open_rows.append((_numbers(rest[1]), name, key))
+        for (name, minute), parts in closed_rows.items():
+            whole = [orjson.loads(rows[key]) for _, key in sorted(parts)]
+            fold._subjects[name].restore(minute, Bucket.from_rows(whole))
         for name in own_rows:
             subject = fold._subjects[name]
             subject.restore_row(orjson.loads(rows[name]))
@@ -365,3 +378,13 @@ class Fold:
         if "days" in row:  # schema 1; from now on a row of its own
             self._days, self._days_moved = Days.from_row(row["days"]), True
         self._model = row["model"]
+
+
+def _key(*place: str | int, part: int) -> str:
+    key = "|".join(map(str, place))
+    return f"{key}+{part}" if part else key
+
+
+def _numbers(text: str) -> tuple[int, int]:
+    number, _, part = text.partition("+")
+    return int(number), int(part or 0)

@@ -111,7 +111,7 @@ class Subject:
             insort(self._copies.setdefault(fingerprint, []), minute)
             self._texts[text] = max(minute, self._texts.get(text, minute))
 
-    def advance(self, minute: int) -> list[int]:
+    def advance(self, minute: int) -> list[tuple[int, Bucket]]:
         """Make the minute the newest evaluated one; return the minutes that are forgotten."""
         first = self._pruned + 1
         self.closed = minute

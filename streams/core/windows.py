@@ -6,8 +6,9 @@ closed minute m covers the minutes m - L + 1 … m.
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Self
 
 from streams.core.records import MILLION, Origin
@@ -20,6 +21,9 @@ KEPT_MINUTES: Final = 49 * 60
 """Buckets are kept this long: a day of revisions, each looking back over a day."""
 
 TOP_TEXTS: Final = 5
+
+STORIES_IN_ROW: Final = 4_000
+"""of a closed minute; more stand in rows of their own, so that none comes near 256 kB"""
 
 _NOVELTY: Final = tuple(round(MILLION * 0.75**n) for n in range(48))
 # The variance of one text's score where a window has too few texts to tell (two pseudo-texts).
@@ -192,16 +196,28 @@ class Bucket:
         del self.top[TOP_TEXTS:]
         self.best = self.top[0].strength
 
-    def to_row(self) -> list[Any]:
-        """Return what survives a restart."""
-        return [self.sums.to_row(), [c.to_row() for c in self.top], self.copies, self.revision]
+    @property
+    def rows(self) -> int:
+        """How many rows it takes."""
+        return max(1, -(-len(self.copies) // STORIES_IN_ROW))
+
+    def to_rows(self) -> list[list[Any]]:
+        """Return what survives a restart: one row, and more where there are many votes."""
+        parts = [
+            self.copies[part * STORIES_IN_ROW : (part + 1) * STORIES_IN_ROW]
+            for part in range(self.rows)
+        ]
+        first = [self.sums.to_row(), [c.to_row() for c in self.top], parts[0], self.revision]
+        return [first, *parts[1:]]
 
     @classmethod
-    def from_row(cls, row: list[Any]) -> Self:
-        """Read it back."""
-        top = [Contribution.from_row(c) for c in row[1]]
+    def from_rows(cls, rows: Sequence[list[Any]]) -> Self:
+        """Read them back, in the same order."""
+        sums, tops, copies, revision = rows[0]
+        top = [Contribution.from_row(c) for c in tops]
         best = top[0].strength if top else (-1, "")
-        return cls(Sums(*row[0]), top, [(f, t) for f, t in row[2]], row[3], best)
+        stories = [(f, t) for f, t in chain(copies, *rows[1:])]
+        return cls(Sums(*sums), top, stories, revision, best)
 
 
 class Buckets:
@@ -297,10 +313,8 @@ class Buckets:
         """Return the minutes first … last that have a bucket."""
         return self._minutes[bisect_left(self._minutes, first) : bisect_right(self._minutes, last)]
 
-    def expire(self, minute: int) -> list[int]:
-        """Forget the buckets that no window and no revision at the minute can need."""
+    def expire(self, minute: int) -> list[tuple[int, Bucket]]:
+        """Forget, and return, the buckets that no window and no revision at the minute can need."""
         gone = self.span(0, minute - KEPT_MINUTES)
         del self._minutes[: len(gone)]
-        for m in gone:
-            del self._by_minute[m]
-        return gone
+        return [(m, self._by_minute.pop(m)) for m in gone]

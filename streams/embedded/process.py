@@ -20,6 +20,8 @@ from streams.embedded import guard
 
 _POLL_S = 0.05
 _PORTS = range(20_000, 32_768)
+# Processes that seed `random` alike, as tests do, must not choose the same ports.
+_chance = random.SystemRandom()
 _LOG_BYTES = 10_000_000
 """A larger log is put aside at the next start; one such is kept."""
 
@@ -143,7 +145,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     """
     found: list[int] = []
     with contextlib.ExitStack() as stack:
-        for port in random.sample(_PORTS, len(_PORTS)):
+        for port in _chance.sample(_PORTS, len(_PORTS)):
             if len(found) == count:
                 break
             one = stack.enter_context(socket.socket())

@@ -90,7 +90,7 @@ def test_a_replay_into_idle_workers_makes_nothing_late(played: Played) -> None:
 
 def test_a_silent_source_does_not_hold_time_while_others_go_on(played: Played) -> None:
     notes = of(played, "silent").notes
-    assert 0 < notes["moved_after_s"] < notes["busy_s"]
+    assert 0 < notes["moved_after_s"] <= notes["busy_s"]
 
 
 def test_a_source_that_was_silent_revises_when_it_speaks_again(played: Played) -> None:

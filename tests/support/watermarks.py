@@ -75,7 +75,10 @@ async def backlog(place: Place, count: int) -> Outcome:
 
 
 async def silent(place: Place, rounds: int) -> Outcome:
-    """One of four sources falls silent while the others go on, and speaks again."""
+    """One of four sources falls silent while the others go on, and speaks again.
+
+    They go on for so many rounds, or longer on a slow machine, until time has moved.
+    """
     idle_s = 3.0
     writer = Writer(2)
     async with place.flow(2, idle_s=idle_s) as flow:
@@ -88,15 +91,17 @@ async def silent(place: Place, rounds: int) -> Outcome:
         moved = BASE + HOUR + 10 * MINUTE
         asked = time.monotonic()
         moved_after = math.inf
-        for step in range(1, rounds + 1):
-            minute = BASE + HOUR + step * MINUTE
+        newest = BASE + HOUR
+        for step in range(1, 10 * rounds):
+            newest += MINUTE
             for source in steady:
-                await flow.put(source, [writer.text(minute, "AAPL")])
+                await flow.put(source, [writer.text(newest, "AAPL")])
             if moved_after == math.inf and await flow.watermark() >= moved:
                 moved_after = time.monotonic() - asked
+            if step >= rounds and moved_after < math.inf:
+                break
             await asyncio.sleep(0.15)
         busy_s = time.monotonic() - asked
-        newest = BASE + HOUR + rounds * MINUTE
         await flow.past(newest - LATENESS)
         # Four closed minutes get one more text each, of the source that had been silent.
         again = [newest - behind * MINUTE for behind in (9, 7, 5, 3)]

@@ -63,7 +63,7 @@ def _sizes(state: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Rows
                 f"{each['subjects']:,}",
                 *by_kind,
                 f"{found['bytes_per_vote']:.0f}",
-                f"{found['bytes_per_vote'] * found['gzip_ratio']:.0f}",
+                f"{_as_sent(found):.0f}",
                 f"{found['rows_per_vote']:.2f}",
                 f"{largest / 1000:.0f} (`{key.split('|')[0]}`{over})",
             )
@@ -196,6 +196,10 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _as_sent(written: dict[str, Any]) -> float:
+    return float(written["bytes_per_vote"] * written["gzip_ratio"])
+
+
 def _figure(results: dict[str, Any]) -> go.Figure:
     titles = (
         "Take-over of a partition, seconds",
@@ -237,6 +241,16 @@ def _figure(results: dict[str, Any]) -> go.Figure:
                     for each in state
                 ],
             )
+    figure.add_scatter(
+        x=sizes,
+        y=[_as_sent(each["written"]) for each in state],
+        name="as sent (gzip)",
+        mode="markers",
+        marker={"color": "#1a202c", "symbol": "diamond", "size": 10},
+        legend="legend2",
+        col=2,
+        row=1,
+    )
     figure.add_hline(y=TARGET, line_dash="dot", line_color="#c53030", col=2, row=1)
     grouped = _grouped(results["rebalance"])
     for number, (event, label) in enumerate(_EVENTS.items()):

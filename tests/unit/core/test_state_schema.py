@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from streams.core.errors import StateMismatch
-from streams.core.fold import Fold, Rows
+from streams.core.fold import SCHEMA, Fold, Rows
 from streams.core.records import Kind
 from streams.core.rules import Rule
 
@@ -166,7 +166,7 @@ def test_rows_of_schema_1_go_on_as_if_nothing_had_happened() -> None:
 def test_what_is_written_then_has_the_new_schema_and_reads_the_same() -> None:
     fold = restored(stored())
     rows = write(stored(), fold.take()[1])
-    assert orjson.loads(rows["@partition"])["schema"] == 2
+    assert orjson.loads(rows["@partition"])["schema"] == SCHEMA
     again = restored(rows)
     first = len(list(before()))
     apply(fold, first, after())
@@ -196,5 +196,5 @@ def test_rows_that_old_code_wrote_behind_a_new_score_are_understood() -> None:
 
 
 def test_rows_of_a_newer_schema_are_refused() -> None:
-    with pytest.raises(StateMismatch, match="schema 3"):
-        restored(changed(schema=3))
+    with pytest.raises(StateMismatch, match=f"schema {SCHEMA + 1}"):
+        restored(changed(schema=SCHEMA + 1))
