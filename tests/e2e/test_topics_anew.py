@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,7 +104,10 @@ def made_anew(settings: KafkaSettings, topic: str) -> None:
         )
     finally:
         admin.close()
-    assert topic_ids(settings, [topic])[topic] not in ("", before)
+    deadline = time.monotonic() + 30
+    while topic_ids(settings, [topic])[topic] in ("", before):
+        assert time.monotonic() < deadline, "the new topic is not to be seen"
+        time.sleep(0.1)
 
 
 def apply(settings: KafkaSettings) -> tuple[int, str]:

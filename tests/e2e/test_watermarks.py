@@ -18,7 +18,7 @@ from tests.support.flow import VOTES_PER_TEXT, Outcome, Place
 TEXTS = 1000
 AT_ONCE = 4
 SCENARIOS: Mapping[str, Callable[[Place], Awaitable[Outcome]]] = {
-    "killed": lambda place: watermarks.killed(place, 600),
+    "killed": lambda place: watermarks.killed(place, 1_200),
     "silent": lambda place: watermarks.silent(place, 50),
     "lagging": lambda place: watermarks.lagging(place, 400, 12),
     "idle": lambda place: watermarks.fast_replay(place, 4, TEXTS, idle_s=2.0),

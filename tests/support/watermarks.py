@@ -221,8 +221,8 @@ async def killed(place: Place, count: int, *, file: Path | None = None) -> Outco
         victim, other = flow.scores
 
         async def both_busy() -> bool:
-            done = [await w.metric("tickertone_texts_scored_total") for w in (victim, other)]
-            return min(done) > 0 and sum(done) > count / 8
+            asked = [w.metric("tickertone_texts_scored_total") for w in (victim, other)]
+            return min(await asyncio.gather(*asked)) > 0
 
         await until(both_busy, WAIT_S, "both score workers are at work")
         before = await flow.scored()
