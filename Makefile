@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The training side is ten times as large, so it has an environment of its own.
+TRAIN  := .venv-train
+TRAINED := $(TRAIN)/.installed
 
 # Folders that can run on Apache Kafka; tests/chaos plays its short scenarios there.
 ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
@@ -12,7 +15,7 @@ ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
 JOBS ?= 2
 PYTEST = $(BIN)/pytest -q -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-kafka chaos check fix bench docs lock help
+.PHONY: demo test test-models test-kafka chaos check fix bench docs lock help
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,9 +23,13 @@ help:  ## Say what there is
 demo: $(STAMP)  ## Start everything and replay a fictitious trading day (Ctrl-C ends it)
 	@$(BIN)/tickertone demo $(DEMO_ARGS)
 
-test: $(STAMP)  ## Run all tests on every broker that the machine can start
-	@echo "running the tests (several minutes)"
-	@$(PYTEST) $(TEST_ARGS)
+test: $(STAMP) test-models  ## Run all tests on every broker that the machine can start
+	@echo "running the tests of the service (several minutes)"
+	@$(PYTEST) --ignore tests/models $(TEST_ARGS)
+
+test-models: $(TRAINED)  ## Run the tests of the training side (sets up PyTorch: 7 GB)
+	@echo "running the tests of the training side (some minutes)"
+	@$(TRAIN)/bin/pytest -q -n $(JOBS) --dist loadfile tests/models
 
 test-kafka: $(STAMP)  ## Run the tests on Apache Kafka, one node and three (Java 17, Maven)
 	@echo "running the tests on Apache Kafka (several minutes)"
@@ -55,12 +62,20 @@ lock: $(STAMP)  ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra train --extra teacher --extra embedded --extra dev --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-train.lock
 
-$(STAMP): pyproject.toml requirements.lock
-	@echo "setting up $(VENV) (about 650 MB, a minute or two)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "  1/3 installer" && $(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9
-	@echo "  2/3 dependencies (locked, by hash)" && $(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
-	@echo "  3/3 tickertone" && $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+# $(1): folder, $(2): lock file, $(3): what to expect
+define set-up
+	@echo "setting up $(1) ($(3))"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
+	  { echo "Python 3.11 or 3.12 is needed; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	@echo "  1/3 installer" && $(1)/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
+	@echo "  2/3 dependencies (locked, by hash)" && $(1)/bin/uv pip sync -q --python $(1)/bin/python --require-hashes $(2)
+	@echo "  3/3 tickertone" && $(1)/bin/uv pip install -q --python $(1)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
+endef
+
+$(STAMP): pyproject.toml requirements.lock
+	$(call set-up,$(VENV),requirements.lock,about 650 MB; a minute or two)
+
+$(TRAINED): pyproject.toml requirements-train.lock
+	$(call set-up,$(TRAIN),requirements-train.lock,about 7 GB; some minutes)

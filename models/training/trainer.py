@@ -71,6 +71,8 @@ def training_arguments(config: RunConfig, run: Path) -> TrainingArguments:
 class OpinionTrainer(Trainer):
     """Trains an `Opinion` on `Examples`; what is evaluated and kept is the moving average."""
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(
         self,
         config: RunConfig,
