@@ -15,7 +15,7 @@ ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
 JOBS ?= 2
 PYTEST = $(BIN)/pytest -q -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-models test-kafka chaos check fix bench docs lock help
+.PHONY: demo test test-service test-models test-kafka chaos check fix bench docs lock help
 
 help:  ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,9 @@ help:  ## Say what there is
 demo: $(STAMP)  ## Start everything and replay a fictitious trading day (Ctrl-C ends it)
 	@$(BIN)/tickertone demo $(DEMO_ARGS)
 
-test: $(STAMP) test-models  ## Run all tests on every broker that the machine can start
+test: test-models test-service  ## Run all tests on every broker that the machine can start
+
+test-service: $(STAMP)  ## Run them without those of the training side
 	@echo "running the tests of the service (several minutes)"
 	@$(PYTEST) --ignore tests/models $(TEST_ARGS)
 
