@@ -13,7 +13,7 @@ ON_KAFKA := $(wildcard tests/contract tests/integration tests/e2e tests/chaos)
 # Two at a time even on one core: most of the time a test waits for a broker or a clock. A file's tests
 # stay together. JOBS=0 runs everything in one process.
 JOBS ?= 2
-PYTEST = $(BIN)/pytest -q -n $(JOBS) --dist loadfile
+PYTEST = pytest -q -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-service test-models test-kafka chaos check fix bench docs lock help
 
@@ -27,15 +27,15 @@ test: test-models test-service  ## Run all tests on every broker that the machin
 
 test-service: $(STAMP)  ## Run them without those of the training side
 	@echo "running the tests of the service (several minutes)"
-	@$(PYTEST) --ignore tests/models $(TEST_ARGS)
+	@$(BIN)/$(PYTEST) --ignore tests/models $(TEST_ARGS)
 
 test-models: $(TRAINED)  ## Run the tests of the training side (sets up PyTorch: 7 GB)
 	@echo "running the tests of the training side (some minutes)"
-	@$(TRAIN)/bin/pytest -q -n $(JOBS) --dist loadfile tests/models
+	@$(TRAIN)/bin/$(PYTEST) tests/models
 
 test-kafka: $(STAMP)  ## Run the tests on Apache Kafka, one node and three (Java 17, Maven)
 	@echo "running the tests on Apache Kafka (several minutes)"
-	@TICKERTONE_TEST_KAFKA=require $(PYTEST) --brokers kafka,kafka3 $(ON_KAFKA) $(TEST_ARGS)
+	@TICKERTONE_TEST_KAFKA=require $(BIN)/$(PYTEST) --brokers kafka,kafka3 $(ON_KAFKA) $(TEST_ARGS)
 
 REPEAT ?= 5
 chaos: $(STAMP)  ## Cause every fault, REPEAT times each, and print the report (hours)

@@ -50,16 +50,7 @@ def export_run(
         source,
         MAX_TOKENS,
     )
-    rows, calibration = trial_texts(data)
-    return write_version(
-        checkpoint,
-        repository,
-        precision=precision,
-        rows=rows,
-        calibration=calibration,
-        on_progress=on_progress,
-        on_report=on_report,
-    )
+    return _write(checkpoint, repository, precision, data, on_progress, on_report)
 
 
 def import_checkpoint(
@@ -82,6 +73,17 @@ def import_checkpoint(
     from models.export.hub import load_checkpoint
 
     checkpoint = load_checkpoint(where, labels)
+    return _write(checkpoint, repository, precision, data, on_progress, on_report)
+
+
+def _write(
+    checkpoint: Checkpoint,
+    repository: Path,
+    precision: Precision,
+    data: Path | None,
+    on_progress: Progress,
+    on_report: Callable[[Report], None],
+) -> Path:
     rows, calibration = trial_texts(data)
     return write_version(
         checkpoint,

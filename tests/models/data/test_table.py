@@ -15,27 +15,21 @@ from models.data.table import (
     write_table,
 )
 from streams.core.errors import ConfigurationError
+from tests.models.rows import made_row
 
 TEXT = "Norvane – beats Vesper Air"
 
 
 def row(doc: str = "1", entity: str | None = "Norvane") -> TableRow:
-    return TableRow(
-        id=row_id("made-up", doc, entity),
+    return made_row(
+        TEXT,
+        doc=doc,
         source="made-up",
-        licence="MIT",
-        permissive=True,
-        channel="news",
-        lang="en",
-        task="sentiment",
-        text=TEXT,
         entity=entity,
         target=((0, 7),) if entity else (),
         others=((16, 26),) if entity else (),
         label="positive",
-        doc=doc,
         group="g",
-        split="train",
     )
 
 

@@ -1,28 +1,13 @@
 import numpy as np
 import pytest
 
-from models.data.table import Split, TableRow, row_id
+from models.data.table import Split, TableRow
 from models.evaluation.baselines import majority, word_guess, word_model
+from tests.models.rows import made_row
 
 
 def row(text: str, label: str, split: Split = "train") -> TableRow:
-    return TableRow(
-        id=row_id("s", text, None),
-        source="s",
-        licence="MIT",
-        permissive=True,
-        channel="news",
-        lang="en",
-        task="sentiment",
-        text=text,
-        entity=None,
-        target=(),
-        others=(),
-        label=label,
-        doc=text,
-        group=text,
-        split=split,
-    )
+    return made_row(text, label=label, split=split)
 
 
 def test_the_majority_is_the_commonest_class_of_the_rows() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.data.table import TableRow, row_id
+from models.data.table import TableRow
 from models.evaluation.bias import swaps
 from models.evaluation.fairness import (
     SLOT,
@@ -20,6 +20,7 @@ from streams.core.entities import EntityIndex
 from streams.core.errors import ConfigurationError
 from streams.core.labels import SENTIMENTS, TOPICS
 from streams.core.text import normalise
+from tests.models.rows import made_row
 
 INDEX = EntityIndex.load()
 LINKED = "Microsoft"
@@ -48,23 +49,8 @@ class ByRule:
 
 def row(text: str, entity: str, label: str = "neutral", doc: str | None = None) -> TableRow:
     start = text.index(entity)
-    return TableRow(
-        id=row_id("s", doc or text, entity),
-        source="s",
-        licence="MIT",
-        permissive=True,
-        channel="news",
-        lang="en",
-        task="sentiment",
-        text=text,
-        entity=entity,
-        target=((start, start + len(entity)),),
-        others=(),
-        label=label,
-        doc=doc or text,
-        group=doc or text,
-        split="test",
-    )
+    span = (start, start + len(entity))
+    return made_row(text, doc=doc, entity=entity, target=(span,), label=label, split="test")
 
 
 def test_the_names_are_sixty_in_all_the_kinds_asked_for() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from models.data.table import TableRow, row_id
 from models.evaluation.judged import Judged
 from models.evaluation.robustness import (
     EDITS,
@@ -19,6 +18,7 @@ from models.evaluation.robustness import (
 )
 from models.predict import Probabilities
 from streams.core.labels import SENTIMENTS, TOPICS
+from tests.models.rows import made_row
 
 TEXT = "[T] will report stronger quarterly results than [O] $TSLA on Monday"
 
@@ -42,26 +42,7 @@ class ByWords:
 
 
 def judged(texts: list[str], label: str = "positive") -> Judged:
-    rows = [
-        TableRow(
-            id=row_id("s", text, None),
-            source="s",
-            licence="MIT",
-            permissive=True,
-            channel="news",
-            lang="en",
-            task="sentiment",
-            text=text,
-            entity=None,
-            target=(),
-            others=(),
-            label=label,
-            doc=text,
-            group=text,
-            split="test",
-        )
-        for text in texts
-    ]
+    rows = [made_row(text, label=label, split="test") for text in texts]
     return Judged("sentiment", rows, np.eye(3)[[SENTIMENTS.index(label)] * len(rows)])
 
 
