@@ -95,7 +95,7 @@ def ceiling(weights: Sequence[np.ndarray], lengths: list[int], budget: int, core
         budget: Most tokens of a pack.
         cores: Packs that run side by side, one thread each.
     """
-    plan = _backend().plan
+    plan = backend().plan
     batches = [lengths[at : at + MAX_BATCH] for at in range(0, len(lengths), MAX_BATCH)]
     packs = [sum(batch[row] for row in group) for batch in batches for group in plan(batch, budget)]
     products = [_product(weight) for weight in weights]
@@ -199,7 +199,7 @@ def _integer_weights(versions: list[Path]) -> list[np.ndarray]:
     raise SystemExit("none of the versions is in int8: export one with --precision int8")
 
 
-def _backend() -> types.ModuleType:
+def backend() -> types.ModuleType:
     """Import the model.py that versions are written with; it plans the packs."""
     path = Path(models.export.__file__).parent / "model.py"
     spec = importlib.util.spec_from_file_location("served_model", path)

@@ -49,8 +49,8 @@ def main() -> None:
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
     rows, calibration = trial_texts(args.data)
-    ids = _tokens(tokenizer, [row.text for row in rows[: args.texts]])
-    typical = _tokens(tokenizer, calibration)
+    ids = tokens(tokenizer, [row.text for row in rows[: args.texts]])
+    typical = tokens(tokenizer, calibration)
     exact = _answers(build(network).SerializeToString(), ids)
     table = Table("variant", "same class, sentiment / topic", "p99 |Δp|, sentiment / topic")
     for name, recipe in RECIPES.items():
@@ -63,7 +63,7 @@ def main() -> None:
     Console().print(f"{len(ids)} texts", table)
 
 
-def _tokens(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+def tokens(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     """Return token ids, shortest first, so that batches need little padding."""
     return sorted((encoding.ids for encoding in tokenizer.encode_batch_fast(texts)), key=len)
 

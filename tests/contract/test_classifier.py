@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc import InferenceServerClient
 
+from models.export.pbtxt import NAME, Serving, model_config
 from streams.adapters.triton import TritonClassifier
 from streams.core.errors import UnscorableText
 from streams.core.labels import SENTIMENTS, TOPICS
@@ -82,6 +85,21 @@ class TestTritonClassifier(ClassifierContract):
     async def classifier(self, triton_url: str) -> AsyncIterator[Classifier]:
         async with TritonClassifier(TritonSettings(deadline_s=60), triton_url) as triton:
             yield triton
+
+    def test_triton_has_loaded_what_the_code_renders(self, triton_url: str) -> None:
+        with InferenceServerClient(triton_url) as client:
+            loaded = client.get_model_config(NAME, as_json=True)["config"]
+        rendered = MessageToDict(model_config(Serving()), preserving_proto_field_name=True)
+        assert contained(rendered, loaded), f"{rendered} is not in {loaded}"
+
+
+def contained(part: object, whole: object) -> bool:
+    """Return whether all that `part` says stands in `whole`, which may say more."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and contained(part[key], whole[key]) for key in part)
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) == len(whole) and all(map(contained, part, whole))
+    return part == whole
 
 
 @pytest.fixture(scope="module")
