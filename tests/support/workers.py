@@ -34,6 +34,11 @@ class Worker:
         self._keeper: asyncio.Task[None] | None = None
         self._restart = True
 
+    @property
+    def pid(self) -> int | None:
+        """Process id, while it runs."""
+        return self._process.pid
+
     def start(self, *, restart: bool = True) -> None:
         """Start it and watch over it."""
         self._restart = restart
