@@ -82,6 +82,8 @@ class Text(BaseModel):
     author: Short | None = None
     lang: Annotated[str, Field(max_length=35)] | None = None
     tickers: list[Annotated[str, Field(min_length=1, max_length=32)]] | None = None
+    retweet: bool | None = None
+    """whether it repeats another's text; where it is not given, the text's own mark tells"""
 
 
 class _Record(BaseModel):
