@@ -66,7 +66,7 @@ class Vote:
     def from_list(cls, values: list[Any]) -> Self:
         """Read the compact form, also as older versions wrote it: without what stands last."""
         values[_ORIGIN] = Origin(*values[_ORIGIN])
-        return cls(*values[: len(_ROW)], "", *values[len(_ROW) :])
+        return cls(*[*values[: len(_ROW)], "", *values[len(_ROW) :]])
 
     def to_json(self) -> bytes:
         """Return the record of votes.v1."""
@@ -79,8 +79,8 @@ class Vote:
         fields = orjson.loads(value)
         row = [fields[name] for name in _ROW]
         row[_ORIGIN] = Origin(*row[_ORIGIN])
-        news, repost = fields.get("news"), fields.get("repost", False)
-        return cls(*row, fields.get("source", ""), news, repost)
+        last = fields.get("source", ""), fields.get("news"), fields.get("repost", False)
+        return cls(*[*row, *last])
 
 
 _ROW = Vote.__slots__[: Vote.__slots__.index("source")]

@@ -41,6 +41,11 @@ Record = tuple[str, int, bytes]
 """kind, timestamp, value"""
 
 
+def sketch(story: int) -> int:
+    """Fingerprints of which two follow each other in two places only, so some stories are near."""
+    return (story // 2 + 1) * 0x0101010101010101 ^ (story % 2) * 0xFF00FF0000000000
+
+
 def vote(
     text: str, subject: str, at: int, source: str, offset: int, index: int, story: int, score: int
 ) -> Vote:
@@ -50,19 +55,21 @@ def vote(
         text_id=text,
         subject=subject,
         event_time=at,
-        channel="c",
+        channel="cd"[score % 7 == 0],
         score=score,
         label=(score > -300_000) + (score > 300_000),
         relevance=800_000,
         confidence=900_000 - story,
-        fingerprint=f"{story:016x}",
-        author="",
+        fingerprint=f"{sketch(story):016x}",
+        author=("", "ann", "bob", "cem")[score // 100_000 % 4],
         origin=Origin(topic, int(partition), offset),
         index=index,
         model="m/1",
         ingested_at=at + 5,
         scored_at=at + 9,
         snippet=text,
+        news=topic == "texts.news.v1" or score % 3 == 0,
+        repost=story % 2 == 1,
     )
 
 

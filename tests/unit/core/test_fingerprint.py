@@ -5,7 +5,7 @@ import pytest
 from streams.core.fingerprint import AGREE, PLACES, agreement, bands, fingerprint
 from streams.core.text import is_repost
 
-STORY = "Acme raises its outlook for the full year after a record quarter, shares jump in New York"
+STORY = "Acme raises its outlook for the full year after a record quarter, shares jump"
 
 
 def agreeing(one: str, other: str) -> int:
@@ -15,10 +15,10 @@ def agreeing(one: str, other: str) -> int:
 @pytest.mark.parametrize(
     "copy",
     [
-        "ACME raises its outlook for the full year, after a record quarter: shares jump in New York",
-        "Acme raises its outlook for the full year after a record quarter, shares jump in New Y…",
-        "Wow! Acme raises its outlook for the full year after a record quarter, shares jump in New York",
-        "Acme raises its outlook for the full year after a record quarter, shares jump in New York $ACME",
+        "ACME raises its outlook for the full year, after a record quarter: shares jump",
+        "Acme raises its outlook for the full year after a record quarter, shares ju…",
+        "Wow! Acme raises its outlook for the full year after a record quarter, shares jump",
+        "Acme raises its outlook for the full year after a record quarter, shares jump $ACME",
     ],
 )
 def test_near_copies_tell_the_same_story(copy: str) -> None:
@@ -56,7 +56,7 @@ def test_fingerprints_are_the_same_on_every_machine() -> None:
     ] == EXPECTED
 
 
-EXPECTED = ["7da918deec41f192", "59a0a5e43431b2d6", "823ec097d89ac896", "fd22145e2dbaeeaf"]
+EXPECTED = ["7da918deec41bd92", "59a0a5e43431b2d6", "823ec097d89ac896", "fd22145e2dbaeeaf"]
 
 
 def test_what_agrees_in_six_places_shares_a_band_wherever_the_other_two_lie() -> None:
