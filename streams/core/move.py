@@ -17,7 +17,7 @@ Source:
     Ours. Contributions to a ratio as in shift-share analysis: each element against the mean before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,13 +46,16 @@ def levels(sums: Sums) -> Levels | None:
     )
 
 
-def move(now: Sums, before: Sums, baseline: float | None) -> Move | None:
+def move(
+    now: Sums, before: Sums, baseline: float | None, shown: Sequence[Contribution] = ()
+) -> Move | None:
     """Return the move of a window's index; None where there is nothing to compare.
 
     Args:
         now: Sums of the window.
         before: Sums of the window before it.
         baseline: The subject's usual tone, which stands in where no text lies in the window before.
+        shown: Texts of the window whose contributions are wanted.
     """
     after = levels(now)
     if after is None:
@@ -64,33 +67,25 @@ def move(now: Sums, before: Sums, baseline: float | None) -> Move | None:
             return None
         usual = round(baseline * MILLION)
         earlier, since = Levels(usual, usual, usual), "baseline"
+    total = after.index - earlier.index
+    parts = tuple(contribution(c, now, earlier.index) for c in shown)
     return Move(
         since=since,
         before=earlier.index,
         now=after.index,
-        total=after.index - earlier.index,
+        total=total,
         volume=after.balance - earlier.balance,
         tone=(after.echo - after.balance) - (earlier.echo - earlier.balance),
         novelty=(after.index - after.echo) - (earlier.index - earlier.echo),
-        remainder=after.index - earlier.index,
-        remaining_texts=now.texts,
+        contributions=parts,
+        remainder=total - sum(parts),
+        remaining_texts=now.texts - len(parts),
     )
 
 
 def contribution(c: Contribution, now: Sums, before: int) -> int:
     """Return what a text adds to the move of the window's index from `before`."""
     return _rounded(c.weight * (c.score - before), now.tone.w)
-
-
-def with_remainder(moved: Move, shown: Iterable[int]) -> Move:
-    """Return the move with the remainder that these contributions leave."""
-    parts = list(shown)
-    return moved.model_copy(
-        update={
-            "remainder": moved.total - sum(parts),
-            "remaining_texts": moved.remaining_texts - len(parts),
-        }
-    )
 
 
 def _rounded(numerator: int, denominator: int) -> int:

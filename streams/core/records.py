@@ -152,8 +152,6 @@ class Evidence(_Record):
     origin: Origin
     score: float
     weight: float
-    contribution: int | None = None
-    """what it adds to the move of the index, in 10⁻⁶; None where nothing can be compared"""
     story: str = ""
     """fingerprint of its story's leader"""
     copies: int = 1
@@ -169,7 +167,7 @@ class Evidence(_Record):
 class Move(_Record):
     """How far a window's index moved and why, in integers of 10⁻⁶ that add up exactly.
 
-    total = now - before = volume + tone + novelty = the shown contributions + remainder
+    total = now - before = volume + tone + novelty = sum of contributions + remainder
     """
 
     since: Literal["window", "baseline"]
@@ -183,8 +181,10 @@ class Move(_Record):
     """change of how strongly, and how much to the point, they speak"""
     novelty: int
     """change of how much new stories and other authors differ from copies"""
+    contributions: tuple[int, ...] = ()
+    """what each of the texts shown beside it adds, in their order"""
     remainder: int
-    """what the texts that are not shown contribute, rounding included"""
+    """what the other texts add, rounding included"""
     remaining_texts: int
 
 
@@ -245,7 +245,7 @@ class WindowValues(_Record):
     rarity: float | None = None
     """-log₁₀ of the probability of so many stories or more"""
     move: Move | None = None
-    """against the window before this one"""
+    """against the window before this one, with the contributions of the evidence"""
     evidence: list[Evidence] = []
 
 
@@ -287,11 +287,11 @@ class Alert(_Record):
     summary: str
     """a sentence a person can read"""
     verdict: Verdict = "unconfirmed"
-    """that of the stories behind at least half of what the contributions move"""
+    """that of the stories behind at least half of what the movers move"""
     numbers: WindowValues
     move: Move | None = None
-    """of the alert's window; its remainder is what the contributions here leave"""
-    contributions: list[Evidence] = []
+    """of the alert's window, with the contributions of `movers`"""
+    movers: list[Evidence] = []
     """the 20 texts that contribute most to the move, either way"""
     evidence: list[Evidence] = []
     """the stories that pulled the index furthest below the baseline"""

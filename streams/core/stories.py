@@ -88,6 +88,16 @@ class Story:
         return "coordinated" if crowding or repeating or posing else "unconfirmed"
 
 
+class Spread(NamedTuple):
+    """How far a story has spread."""
+
+    copies: int
+    authors: int
+    """different known ones"""
+    channels: int
+    verdict: Verdict
+
+
 class Stories:
     """The stories of a subject, with the copies that are remembered."""
 
@@ -169,6 +179,16 @@ class Stories:
         if known is not None:
             story.count(known, 1)
         return story
+
+    def spread(self, leader: int) -> Spread:
+        """Return how far a story has spread; one that nobody remembers has had one copy."""
+        known = self._stories.get(leader)
+        if isinstance(known, Story):
+            verdict = known.verdict(self.said)
+            return Spread(known.copies, len(known.authors), max(len(known.channels), 1), verdict)
+        news = known is not None and known.marks & NEWS
+        authors = int(known is not None and known.author != 0)
+        return Spread(1, authors, 1, "organic" if news else "unconfirmed")
 
     def _newest(self, leader: int) -> int:
         known = self._stories[leader]

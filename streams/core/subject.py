@@ -1,7 +1,7 @@
 """One subject's votes, minutes, baseline and open alerts. Pure: time comes in the records."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,9 +9,9 @@ from streams.core import tails
 from streams.core.baseline import LEAST_DAYS, Days
 from streams.core.distinct import member
 from streams.core.feed import Feed
-from streams.core.move import contribution, move, with_remainder
+from streams.core.move import contribution, move
 from streams.core.records import MILLION, EchoStory, Evidence, Move, State, WindowValues
-from streams.core.stories import NEWS, REPOST, Copy, Stories
+from streams.core.stories import NEWS, REPOST, Copy, Spread, Stories
 from streams.core.sums import Sums
 from streams.core.turns import Turns
 from streams.core.votes import Vote
@@ -29,8 +29,8 @@ _TONE_NOISE: Final = 0.05
 _SHAPES: Final = (0.5, 1e6)
 """bounds of the negative binomial's shape: as bursty as counts get, and as good as Poisson"""
 
-_Key = tuple[str, int, int, int, int, int, str]
-"""of shown evidence: text id, event time, weight; its story's copies, authors, channels, verdict"""
+_Key = tuple[str, int, int, Spread]
+"""of shown evidence: text id, event time, weight, how far its story has spread"""
 
 
 @dataclass(slots=True)
@@ -201,8 +201,8 @@ class Subject:
                 name,
                 minute,
                 running[name],
-                [self._show(c, before) for c in top[name]],
                 top[name],
+                before,
                 feed,
                 baseline,
             )
@@ -229,10 +229,7 @@ class Subject:
 
     def _show(self, c: Contribution, before: Mapping[_Key, Evidence]) -> Evidence:
         # A text may count again behind the horizon: its id alone would bring back the old place.
-        story = self.stories.of(c.story)
-        verdict = story.verdict(self.stories.said)
-        spread = story.copies, len(story.authors), len(story.channels)
-        key = c.text_id, c.event_time, c.weight, *spread, verdict
+        key = c.text_id, c.event_time, c.weight, self.stories.spread(c.story)
         if key not in self._shown:
             self._shown[key] = before.get(key) or self.evidence(c)
         return self._shown[key]
@@ -242,8 +239,8 @@ class Subject:
         name: str,
         minute: int,
         running: Running,
-        shown: Iterable[Evidence],
-        strongest: Iterable[Contribution],
+        shown: Sequence[Contribution],
+        before: Mapping[_Key, Evidence],
         feed: Feed,
         baseline: float | None,
     ) -> WindowValues:
@@ -260,7 +257,6 @@ class Subject:
             expected = week.expected(minute, WINDOWS[name])
             buzz = (sums.stories + 0.5) / (expected + 0.5)
             rarity = tails.rarity(sums.stories, expected, self._shape(feed))
-        moved, evidence = _moved(running, baseline, shown, strongest)
         return WindowValues(
             state=self._state(name, sums, feed),
             texts=sums.texts,
@@ -286,8 +282,8 @@ class Subject:
             expected=_rounded(expected),
             buzz=_rounded(buzz),
             rarity=_rounded(rarity),
-            move=moved,
-            evidence=evidence,
+            move=move(sums, running.before, baseline, shown),
+            evidence=[self._show(c, before) for c in shown],
         )
 
     @staticmethod
@@ -331,7 +327,6 @@ class Subject:
 
     def evidence(self, c: Contribution) -> Evidence:
         """Return a contribution as it is published, with what is known of its story so far."""
-        story = self.stories.of(c.story)
         return Evidence(
             text_id=c.text_id,
             event_time=c.event_time,
@@ -340,11 +335,8 @@ class Subject:
             score=c.score / MILLION,
             weight=c.weight / MILLION,
             story=c.fingerprint,
-            copies=max(story.copies, 1),
-            authors=len(story.authors),
-            channels=max(len(story.channels), 1),
-            verdict=story.verdict(self.stories.said),
             snippet=c.snippet,
+            **self.stories.spread(c.story)._asdict(),
         )
 
     def moved_by(
@@ -358,11 +350,11 @@ class Subject:
         moved = move(running.now, running.before, baseline)
         if moved is None:
             return None, []
-        chosen = sorted(
+        shown = sorted(
             self._top(window, minute),
             key=lambda c: (-abs(contribution(c, running.now, moved.before)), c.text_id),
         )[:most]
-        return _moved(running, baseline, map(self.evidence, chosen), chosen)
+        return move(running.now, running.before, baseline, shown), [*map(self.evidence, shown)]
 
     def stages(self, window: str, minute: int) -> dict[str, int]:
         """Return the times at which the window's newest strong text was published and scored."""
@@ -388,24 +380,6 @@ class Subject:
         self.episodes = {rule: Episode(*values) for rule, values in row[3].items()}
         for minute in self.buckets.span(0, self._pruned):
             self._forget(minute, self.buckets[minute])
-
-
-def _moved(
-    running: Running,
-    baseline: float | None,
-    shown: Iterable[Evidence],
-    strongest: Iterable[Contribution],
-) -> tuple[Move | None, list[Evidence]]:
-    """Return a window's move, and the evidence with what each text contributes to it."""
-    moved = move(running.now, running.before, baseline)
-    if moved is None:
-        return None, list(shown)
-    parts = [contribution(c, running.now, moved.before) for c in strongest]
-    evidence = [
-        each.model_copy(update={"contribution": part})
-        for each, part in zip(shown, parts, strict=True)
-    ]
-    return with_remainder(moved, parts), evidence
 
 
 def _text_key(vote: Vote) -> int:

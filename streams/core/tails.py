@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 _STEPS: Final = 20_000
-_PRECISION: Final = 1e-12
+_PRECISION: Final = 1e-9
 _TINY: Final = 1e-300
 _LARGEST: Final = 300.0
 

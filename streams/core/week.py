@@ -15,6 +15,7 @@ _MONDAY: Final = 3
 _PRIOR_DAYS: Final = 1.0
 _PRIOR_SHAPE: Final = 4.0
 _LEAST_STORIES: Final = 0.5
+_LEAST_RATE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,15 @@ class Week:
 
     rates: tuple[float, ...]
     sums: tuple[float, ...]
-    """of the hours before each hour, and of the whole week last"""
+    """of the hours before each hour"""
+    total: float
+    """stories a week"""
 
     @classmethod
     def of(cls, rates: Sequence[float]) -> "Week":
         """Return the week with these rates."""
-        return cls(tuple(rates), tuple(accumulate(rates, initial=0.0)))
-
-    @property
-    def total(self) -> float:
-        """Stories a week."""
-        return self.sums[-1]
+        sums = tuple(accumulate(rates, initial=0.0))
+        return cls(tuple(rates), sums, sums[-1])
 
     def expected(self, minute: int, length: int) -> float:
         """Return the stories to expect in the minutes minute - length + 1 … minute."""
@@ -52,11 +51,11 @@ def pooled(days: Days, up_days: Sequence[int]) -> Week:
     Each hour's rate is shrunk towards the mean hour by one day's worth: four Mondays tell little.
     """
     counts, observed = _by_hour(days, up_days)
-    mean = sum(counts) / max(sum(observed), 1)
+    mean = sum(counts) / max(sum(observed) * HOURS_PER_DAY, 1)
     return Week.of(
         [
-            (n + _PRIOR_DAYS * mean) / (seen + _PRIOR_DAYS)
-            for n, seen in zip(counts, observed, strict=True)
+            (n + _PRIOR_DAYS * mean) / (observed[hour // HOURS_PER_DAY] + _PRIOR_DAYS)
+            for hour, n in enumerate(counts)
         ]
     )
 
@@ -72,25 +71,27 @@ def own(days: Days, up_days: Sequence[int], pool: Week) -> Week:
         Gamma-Poisson shrinkage: Gelman et al., Bayesian Data Analysis (2013), section 2.6.
     """
     counts, observed = _by_hour(days, up_days)
-    level = (sum(counts) + _LEAST_STORIES) / max(sum(observed), 1) * HOURS
+    seen = max(sum(observed) * HOURS_PER_DAY, 1)
+    level = (sum(counts) + _LEAST_STORIES) / seen * HOURS
     rates = []
-    for hour in range(HOURS):
-        share = pool.rates[hour] / pool.total if pool.total else 1 / HOURS
-        prior = max(level * share, 1e-9)
-        rates.append((_PRIOR_SHAPE + counts[hour]) / (_PRIOR_SHAPE / prior + observed[hour]))
-    return Week.of(rates)
+    for hour, n in enumerate(counts):
+        prior = max(level * pool.rates[hour] / (pool.total or 1.0), _LEAST_RATE)
+        rates.append((_PRIOR_SHAPE + n) / (_PRIOR_SHAPE / prior + observed[hour // HOURS_PER_DAY]))
+    scale = level / sum(rates)
+    return Week.of([rate * scale for rate in rates])
 
 
 def _by_hour(days: Days, up_days: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return the stories of each hour of the week, and on how many days it was seen."""
-    counts, observed = [0] * HOURS, [0] * HOURS
+    """Return the stories of each hour of the week, and how many of each weekday were seen."""
+    counts, observed = [0] * HOURS, [0] * 7
     for number in up_days:
+        weekday = (number + _MONDAY) % 7
         day = days.by_day.get(number)
-        if day is not None and day.hours is None:
-            continue
-        first = (number + _MONDAY) % 7 * HOURS_PER_DAY
-        for hour in range(HOURS_PER_DAY):
-            observed[first + hour] += 1
-            if day is not None and day.hours is not None:
-                counts[first + hour] += day.hours[hour]
+        if day is None:
+            observed[weekday] += 1
+        elif day.hours is not None:
+            observed[weekday] += 1
+            first = weekday * HOURS_PER_DAY
+            for hour, n in enumerate(day.hours, first):
+                counts[hour] += n
     return counts, observed
