@@ -1,4 +1,4 @@
-"""What is usual, and how rare what is unusual: tails, hours of the week, holes of the feed, S(t)."""
+"""What is usual and how rare the rest: tails, hours of the week, holes of the feed, S(t)."""
 
 import math
 
