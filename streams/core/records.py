@@ -69,7 +69,9 @@ class Text(BaseModel):
     are kept on the topic and ignored here.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
     text: str
     published_at: Time
@@ -87,7 +89,7 @@ class Text(BaseModel):
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
 
 class Sentiment(_Record):

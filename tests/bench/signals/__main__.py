@@ -122,7 +122,8 @@ def _hour(
             values = _values(desk, f"ticker:{symbol}", minute)
             if values is None or values.index is None or values.baseline is None:
                 continue
-            assert values.low is not None and values.high is not None
+            assert values.low is not None
+            assert values.high is not None
             whole = not values.low <= values.baseline <= values.high
             directions.append(
                 Direction(move, values.stories, values.index - values.baseline, whole)
