@@ -63,8 +63,8 @@ class Story:
         *organic*: a news source carries it, or more than one channel does.
 
         *coordinated*: one channel only and 20 copies or more, and either
-        (a) they are at least half of all that is said about the subject, so nobody tells in other
-        words what everybody repeats; or
+        (a) they are at least three quarters of all that is said about the subject, so hardly
+        anybody tells in other words what everybody repeats; or
         (b) on average each account repeats it four times or more; or
         (c) ten accounts or more say the same words as their own, without saying whom they repeat.
 
@@ -82,7 +82,7 @@ class Story:
             return "organic"
         if self.copies < _LEAST_COPIES:
             return "unconfirmed"
-        crowding = 2 * self.copies >= said
+        crowding = 4 * self.copies >= 3 * said
         repeating = 0 < len(self.authors) * _REPEATS <= self.copies
         posing = len(self.authors) >= _LEAST_ACCOUNTS and 2 * self.reposts < self.copies
         return "coordinated" if crowding or repeating or posing else "unconfirmed"

@@ -14,9 +14,10 @@ FULL_TURNS: Final = 3
 """An author's texts about a subject that count fully inside the horizon."""
 
 _NOVELTY: Final = tuple(round(MILLION * 0.75**n) for n in range(48))
-# The variance of one text's score where a window has too few texts to tell (two pseudo-texts).
-_PRIOR_VARIANCE: Final = 0.35**2
-_PRIOR_TEXTS: Final = 2.0
+# The variance of one text's score where a window has too few texts to tell (four pseudo-texts): the
+# least with which intervals covered on half of the replay's subjects (docs/analytics.md).
+_PRIOR_VARIANCE: Final = 0.45**2
+_PRIOR_TEXTS: Final = 4.0
 _Z95: Final = 1.96
 
 
@@ -86,7 +87,7 @@ class Tone:
     def standard_error(self) -> float | None:
         """Standard error of the index, its variance shrunk towards that of a typical text.
 
-        √(v/n) with v = (n·s² + 2·0.35²)/(n + 2), n the effective sample and s² the weighted
+        √(v/n) with v = (n·s² + 4·0.45²)/(n + 4), n the effective sample and s² the weighted
         variance of the scores.
         """
         if not self.w:

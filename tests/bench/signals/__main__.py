@@ -85,7 +85,8 @@ def main() -> None:
             f"({(group.texts - group.stories) / group.texts:.1%}) are copies within the horizon"
         )
     counted = Counter(verdict for verdict, _ in verdicts.values())
-    print(f"stories of 20 and more copies within a subject: {dict(counted)}")
+    different = len({leader for _, leader in verdicts})
+    print(f"stories of 20 and more copies: {different}, within their subjects {dict(counted)}")
     _rumour(points)
     _directions(directions)
     tuned, held = halves(list(populations.values()))
