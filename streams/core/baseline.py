@@ -44,7 +44,7 @@ _SILENT: Final = Day()
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
+class Past:
     """Daily stories and tone over some feed-up days."""
 
     up_days: tuple[int, ...]
@@ -65,7 +65,7 @@ class Days:
     past_moved: bool = field(default=False, repr=False, compare=False)
     """whether `past_row` has changed since it was taken"""
 
-    _past: _Past | None = field(default=None, repr=False, compare=False)
+    _past: Past | None = field(default=None, repr=False, compare=False)
 
     def add(self, minute: int, sums: Sums) -> None:
         """Add a closed minute, or what a revision added to it."""
@@ -114,7 +114,7 @@ class Days:
             Shrinkage: Efron, Morris: Stein's Estimation Rule and its Competitors. JASA 68 (1973);
             the debiasing against the own past is InsiderStreet's and the alert-budget method's.
         """
-        past = self._over(up_days)
+        past = self.over(up_days)
         return (past.ws / MILLION + prior * _SHRINK_WEIGHT) / (past.w + _SHRINK_WEIGHT)
 
     def volume_z(self, window: str, stories: int, up_days: tuple[int, ...]) -> float | None:
@@ -128,7 +128,7 @@ class Days:
         """
         if len(up_days) < LEAST_DAYS:
             return None
-        past, share = self._over(up_days), _SHARE[window]
+        past, share = self.over(up_days), _SHARE[window]
         return (stories - past.mean * share) / math.sqrt(past.variance * share * share + 0.5)
 
     def s_scale(self, up_days: tuple[int, ...]) -> tuple[float, float] | None:
@@ -141,16 +141,11 @@ class Days:
         Source:
             Social Market Analytics: S-Score = (S - S-Mean) / S-Volatility over 20 days.
         """
-        return self._over(up_days).s
+        return self.over(up_days).s
 
     def usual(self, up_days: tuple[int, ...]) -> float:
         """Return the mean number of stories a day."""
-        return self._over(up_days).mean
-
-    def spread(self, up_days: tuple[int, ...]) -> tuple[float, float]:
-        """Return mean and variance of the stories a day."""
-        past = self._over(up_days)
-        return past.mean, past.variance
+        return self.over(up_days).mean
 
     def hours_between(self, first: int, last: int) -> int:
         """Return the stories of the hours first … last, counted since the epoch."""
@@ -160,14 +155,14 @@ class Days:
             total += (self.by_day.get(day, _SILENT).hours or _SILENT.hours or [])[of_day]
         return total
 
-    def _over(self, up_days: tuple[int, ...]) -> _Past:
-        """Return what the days add up to; they rarely change, and every window asks."""
+    def over(self, up_days: tuple[int, ...]) -> Past:
+        """Return what the days add up to: the same object until one of them changes."""
         if self._past is None or self._past.up_days != up_days:
             days = [self.by_day.get(d, _SILENT) for d in up_days]
             mean = sum(d.stories for d in days) / max(len(days), 1)
             variance = sum((d.stories - mean) ** 2 for d in days) / max(len(days), 1)
             w, ws = sum(d.w for d in days), sum(d.ws for d in days)
-            self._past = _Past(up_days, mean, variance, w, ws, self._scale(up_days))
+            self._past = Past(up_days, mean, variance, w, ws, self._scale(up_days))
         return self._past
 
     def _scale(self, up_days: tuple[int, ...]) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams.core import tails
-from streams.core.baseline import LEAST_DAYS, Days
+from streams.core.baseline import LEAST_DAYS, Days, Past
 from streams.core.distinct import member
 from streams.core.feed import Feed
 from streams.core.move import contribution, move
@@ -79,7 +79,8 @@ class Subject:
         self._pruned = -1
         self._shown: dict[_Key, Evidence] = {}
         """what `values` showed last: the strongest of a day are mostly those of a minute ago"""
-        self._week: tuple[tuple[int, ...], Week | None] = ((), None)
+        self._week: tuple[Week, Past, Week] | None = None
+        """the subject's usual week, and what it was made of"""
 
     def knows(self, vote: Vote) -> bool:
         """Return whether the vote's text was counted within the horizon before its minute."""
@@ -297,16 +298,19 @@ class Subject:
     def _usual_week(self, feed: Feed) -> Week | None:
         if feed.week is None:
             return None
-        if self._week[0] != feed.up_days:
-            self._week = feed.up_days, own(self.days, feed.up_days, feed.week)
-        return self._week[1]
+        past = self.days.over(feed.up_days)
+        known = self._week
+        if known is None or known[0] is not feed.week or known[1] is not past:
+            known = self._week = feed.week, past, own(self.days, feed.up_days, feed.week)
+        return known[2]
 
     def _shape(self, feed: Feed) -> float:
         """Return the shape of the negative binomial, from mean and variance of daily stories.
 
         Method of moments: variance = mean + mean²/shape.
         """
-        mean, variance = self.days.spread(feed.up_days)
+        past = self.days.over(feed.up_days)
+        mean, variance = past.mean, past.variance
         least, most = _SHAPES
         return min(max(mean * mean / max(variance - mean, 1e-9), least), most)
 

@@ -201,6 +201,8 @@ class Sums:
 
         z = (m_news - m_social) / √(se²_news + se²_social), Welch's statistic.
         """
+        if not self.news.w or self.news.w == self.tone.w:
+            return None
         social = self.social
         here, there = self.news.index, social.index
         here_error, there_error = self.news.standard_error, social.standard_error

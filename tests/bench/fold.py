@@ -1,6 +1,6 @@
 """What the fold alone does: votes per second on one core, and bytes per subject and hour as sent.
 
-    python -m tests.bench.fold [--votes FILE] [--count N] [--rate N]
+    python -m tests.bench.fold [--votes FILE] [--count N] [--hot N] [--rate N]
 
 No broker. Two loads: the mix of subjects of a file of votes (JSON lines, gzip or not) or of a drawn
 one, and everything on `market` at a steady rate, each text a story of its own but for every third.

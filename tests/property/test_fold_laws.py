@@ -452,3 +452,22 @@ def test_the_drawn_logs_reach_alerts_of_every_state() -> None:
     out = fold_log(writer.log, set(), EVERYWHERE, random.Random(1))
     assert {a["state"] for a in out.alerts} == {"confirmed", "updated", "resolved"}
     assert {a["severity"] for a in out.alerts} == {"warning", "critical"}
+
+
+def test_what_is_usual_follows_late_texts_of_the_day_before() -> None:
+    # quiet days | 12:00 | 0:10 | late, about another: 23:50 | 0:20    restarts between, or none
+    writer = Writer()
+    quiet_days(writer)
+    midnight = writer.clock + DAY_MS - writer.clock % DAY_MS
+    for minutes, story in ((-720, 0), (10, 2), (-10, 4), (20, 6)):
+        writer.clock = max(writer.clock, midnight + minutes * MINUTE_MS)
+        subjects = {-720: SUBJECTS, -10: SUBJECTS[1:2]}.get(minutes, SUBJECTS[:1])
+        writer.text(SOURCES[0], midnight + minutes * MINUTE_MS, subjects, story, 100_000)
+        writer.reached = dict.fromkeys(SOURCES, writer.clock + 2 * MINUTE_MS)
+        writer.mark()
+    writer.end()
+    whole = fold_log(writer.log, set(), set(), random.Random(1))
+    assert whole == fold_log(writer.log, set(), EVERYWHERE, random.Random(1))
+    before, _, after = (w["windows"]["24h"] for w in whole.windows[-3:])
+    assert before["expected"] is not None
+    assert after["expected"] != before["expected"]
