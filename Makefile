@@ -57,6 +57,7 @@ bench: $(STAMP)  ## Measure throughput against the bare model server
 
 docs: $(STAMP)  ## Make the reference tables anew
 	@$(BIN)/python -m streams.reference > docs/reference.md
+	@$(BIN)/python -m streams.reference docs/schemas
 
 lock: $(STAMP)  ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal \

@@ -1,12 +1,31 @@
-"""The reference tables of the documentation, made from the code: `python -m streams.reference`."""
+"""The reference of the documentation, made from the code.
 
+`python -m streams.reference` prints the tables, `python -m streams.reference FOLDER` writes the
+JSON Schema of each topic's records there.
+"""
+
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
 
+import orjson
 from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter
 
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
 from streams.core.errors import RecordError
-from streams.core.topics import SPECS
+from streams.core.records import Alert, Opinion, Text, Window
+from streams.core.topics import (
+    ALERTS,
+    OPINIONS,
+    SPECS,
+    TEXTS_NEWS,
+    TEXTS_SOCIAL,
+    VOTES,
+    WINDOWS,
+)
+from streams.core.votes import Vote
 from streams.gateway.metrics import GatewayMetrics
 from streams.settings import Settings
 from streams.settings_check import describe
@@ -22,12 +41,39 @@ def render() -> str:
         "## Topics",
         "Names carry the prefix of the settings. Partitions: T is `TICKERTONE_KAFKA__PARTITIONS`.",
         _table(("topic", "partitions", "configuration"), _topics()),
+        "The form of their records: [JSON Schemas](schemas/), made from the code likewise.",
         "## Dead letters",
         _table(("reason", "error", "when"), _reasons()),
         "## Metrics",
         _table(("process", "metric", "type", "labels", "meaning"), _metrics()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def schemas() -> dict[str, bytes]:
+    """Return the JSON Schema (2020-12) of the records of each topic, by file name.
+
+    Unknown fields are allowed everywhere: a later version may add some.
+    """
+    records: dict[str, Any] = {
+        TEXTS_NEWS: Text,
+        TEXTS_SOCIAL: Text,
+        OPINIONS: Opinion,
+        VOTES: Vote,
+        WINDOWS: Window,
+        ALERTS: Alert,
+    }
+    made = {}
+    for topic, record in records.items():
+        mode: Literal["validation", "serialization"] = (
+            "validation" if record is Text else "serialization"
+        )
+        schema = TypeAdapter(record).json_schema(mode=mode)
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": topic}
+        made[f"{topic}.schema.json"] = orjson.dumps(
+            {**head, **schema}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        )
+    return made
 
 
 def _topics() -> Iterator[tuple[str, ...]]:
@@ -67,4 +113,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    print(render(), end="")  # noqa: T201 - its output is the page
+    if len(sys.argv) == 1:
+        print(render(), end="")  # noqa: T201 - its output is the page
+    for name, schema in schemas().items() if len(sys.argv) > 1 else ():
+        (Path(sys.argv[1]) / name).write_bytes(schema)

@@ -1,14 +1,16 @@
 """When a rule starts, updates and ends an alert: a state machine with hysteresis."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from streams.core.ids import alert_id
-from streams.core.records import Alert, WindowValues
+from streams.core.records import Alert, Evidence, Move, Verdict, WindowValues
 from streams.core.rules import Rule
 from streams.core.subject import Episode, Subject
 
 _EVIDENCE: Final = 5
+_MOVERS: Final = 20
 
 State = Literal["confirmed", "updated", "resolved"]
 
@@ -86,6 +88,7 @@ def _alert(
     now_ms: int,
 ) -> Alert:
     baseline = numbers.baseline or 0.0
+    move, movers = subject.moved_by(episode.window, minute, numbers.baseline, _MOVERS)
     return Alert(
         id=episode.alert_id,
         revision=episode.revision,
@@ -97,11 +100,25 @@ def _alert(
         first_minute=episode.first_minute,
         minute=minute,
         summary=_sentence(subject, state, episode.window, numbers, up_days),
+        verdict=_verdict(move, movers),
         numbers=numbers,
+        move=move,
+        movers=movers,
         evidence=subject.against(episode.window, minute, baseline, _EVIDENCE),
         model=model,
         stages={**subject.stages(episode.window, minute), "alerted": now_ms},
     )
+
+
+def _verdict(move: Move | None, movers: Sequence[Evidence]) -> Verdict:
+    """Return the verdict behind at least half of what the movers move, either way."""
+    moved: Counter[Verdict] = Counter()
+    for each, part in zip(movers, move.contributions if move else (), strict=True):
+        moved[each.verdict] += abs(part)
+    for verdict in ("coordinated", "organic"):
+        if 2 * moved[verdict] >= moved.total() > 0:
+            return verdict
+    return "unconfirmed"
 
 
 def _sentence(

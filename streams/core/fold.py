@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 
 import orjson
 
-from streams.core.baseline import MINUTES_PER_DAY, Days
+from streams.core.baseline import HOURS_PER_DAY, MINUTES_PER_DAY, Days
 from streams.core.detectors import judge
 from streams.core.errors import StateMismatch
+from streams.core.feed import Feed, feed_at
 from streams.core.records import Alert, Kind, Window
 from streams.core.rules import Rule
 from streams.core.schemas import migrated
@@ -24,12 +25,16 @@ from streams.core.votes import Marker, Vote
 from streams.core.watermark import Watermark
 from streams.core.windows import Bucket
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Version of the state rows."""
 
 PARTITION_ROW: Final = "@partition"
 DAYS_ROW: Final = "@days"
 """The partition's own days: apart, since `@partition` is written with every batch."""
+PAST_ROW: Final = "@past"
+"""Those before its two newest days."""
+PAST: Final = "past"
+"""Behind a subject's name: the days before its two newest."""
 CONTROL_ROW: Final = "@control|"
 
 _VOTES_IN_ROW: Final = 400
@@ -89,7 +94,8 @@ class Fold:
         self._days_moved = False
         self._pending: list[tuple[int, str]] = []
         self._queued: set[tuple[int, str]] = set()
-        self._feed_of: tuple[int, tuple[int, ...], float] = (-1, (), 0.0)
+        self._feed: Feed | None = None
+        self._feed_hour = -1
         self._versions: dict[str, int] = {}
         self._model = ""
         self._changes: Rows = {}
@@ -182,7 +188,7 @@ class Fold:
             return
         for key in pending.rows if pending else ():
             self._changes[key] = None
-        added = subject.close(minute)
+        added, echoes = subject.close(minute)
         self._touched.discard((subject.name, minute))
         revision = 0
         if pending:
@@ -190,18 +196,20 @@ class Fold:
             revision = bucket.revision
             for part, row in enumerate(bucket.to_rows()):
                 self._changes[_key(subject.name, minute, part=part)] = orjson.dumps(row)
-            self._days.add(minute // MINUTES_PER_DAY, added)
+            self._days.add(minute, added)
             self._days_moved = True
-            if minute // MINUTES_PER_DAY < self._feed_of[0]:
-                self._feed_of = (-1, (), 0.0)
-        up_days, prior = self._feed(minute // MINUTES_PER_DAY)
-        values = subject.values(minute, up_days, prior)
+            self._forget_feed(minute)
+        feed = self._feed_at(minute)
+        values = subject.values(minute, feed)
+        s, s_score, s_delta = subject.scores(minute, feed)
         if subject.closed is None or minute > subject.closed:
             subject.days.expire(minute // MINUTES_PER_DAY)
-            for gone, bucket in subject.advance(minute):
-                for part in range(bucket.rows):
-                    self._changes[_key(subject.name, gone, part=part)] = None
-            alerts = judge(subject, minute, values, self.rules, up_days, self._model, now_ms)
+            past, gone = subject.advance(minute)
+            for old, bucket in past:
+                self._drop_rows(subject.name, old, bucket, first=1)
+            for old, bucket in gone:
+                self._drop_rows(subject.name, old, bucket, first=0)
+            alerts = judge(subject, minute, values, self.rules, feed.up_days, self._model, now_ms)
             self.emitted.alerts += alerts
             if subject.episodes:
                 self._schedule(minute + _OPEN_STEP, subject.name)
@@ -211,6 +219,10 @@ class Fold:
                 minute=minute,
                 revision=revision,
                 windows=values,
+                s=s,
+                s_score=s_score,
+                s_delta=s_delta,
+                echoes=echoes,
                 watermark=self.watermark.value or 0,
                 model=self._model,
                 closed_at=now_ms,
@@ -224,14 +236,26 @@ class Fold:
         closed = subject.closed
         return bool(subject.episodes) and closed is not None and minute >= closed + _OPEN_STEP
 
-    def _feed(self, day: int) -> tuple[tuple[int, ...], float]:
-        known, up_days, prior = self._feed_of
-        if known != day:
-            self._days.expire(day)
-            up_days = self._days.up_days(day)
-            prior = self._days.tone(up_days, 0.0)
-            self._feed_of = (day, up_days, prior)
-        return up_days, prior
+    def _drop_rows(self, name: str, minute: int, bucket: Bucket, first: int) -> None:
+        for part in range(first, bucket.rows):
+            self._changes[_key(name, minute, part=part)] = None
+        bucket.rows = first
+
+    def _feed_at(self, minute: int) -> Feed:
+        hour = minute // 60
+        if self._feed is None or hour != self._feed_hour:
+            day = minute // MINUTES_PER_DAY
+            same_day = day == self._feed_hour // HOURS_PER_DAY
+            if not same_day:
+                self._days.expire(day)
+            self._feed = feed_at(self._days, minute, self._feed if same_day else None)
+            self._feed_hour = hour
+        return self._feed
+
+    def _forget_feed(self, minute: int) -> None:
+        """Look anew when the past that the feed is judged by has changed."""
+        if minute // 60 < self._feed_hour:
+            self._feed = None
 
     # -- rules ------------------------------------------------------------------------------
 
@@ -268,11 +292,16 @@ class Fold:
             pending.saved = len(pending.votes)
         self._touched.clear()
         for name in sorted(self._moved):
-            self._changes[name] = orjson.dumps(self._subjects[name].to_row())
+            subject = self._subjects[name]
+            self._changes[name] = orjson.dumps(subject.to_row())
+            if subject.days.past_moved:
+                self._changes[f"{name}|{PAST}"] = orjson.dumps(subject.days.past_row())
         self._moved.clear()
         if self._days_moved:
             self._changes[DAYS_ROW] = orjson.dumps(self._days.to_row())
             self._days_moved = False
+        if self._days.past_moved:
+            self._changes[PAST_ROW] = orjson.dumps(self._days.past_row())
         self._changes[PARTITION_ROW] = orjson.dumps(self._partition_row())
         emitted, changes = self.emitted, self._changes
         self.emitted, self._changes = Emitted(), {}
@@ -315,8 +344,10 @@ class Fold:
         fold = cls(partition, partitions, lateness_ms)
         if PARTITION_ROW in rows:
             fold._restore_partition(orjson.loads(rows[PARTITION_ROW]))
-        if DAYS_ROW in rows:
-            fold._days = Days.from_row(orjson.loads(rows[DAYS_ROW]))
+        for key in (DAYS_ROW, PAST_ROW):
+            if key in rows:
+                fold._days.restore(orjson.loads(rows[key]))
+        fold._days_moved = fold._days.past_moved  # rows of an older schema: write them anew
         open_rows: list[tuple[tuple[int, int], str, str]] = []
         closed_rows: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
         own_rows: list[str] = []
@@ -333,6 +364,8 @@ class Fold:
                     subject = fold._subjects[name] = Subject(name)
                 if not rest:
                     own_rows.append(name)
+                elif rest == [PAST]:
+                    subject.days.restore(orjson.loads(value))
                 elif len(rest) == 1:
                     minute, part = _numbers(rest[0])
                     closed_rows[name, minute].append((part, key))
@@ -340,7 +373,7 @@ class Fold:
                     open_rows.append((_numbers(rest[1]), name, key))
         for (name, minute), parts in closed_rows.items():
             whole = [orjson.loads(rows[key]) for _, key in sorted(parts)]
-            fold._subjects[name].restore(minute, Bucket.from_rows(whole))
+            fold._subjects[name].restore(minute, Bucket.from_rows(minute, whole))
         for name in own_rows:
             subject = fold._subjects[name]
             subject.restore_row(orjson.loads(rows[name]))

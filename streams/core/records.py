@@ -69,7 +69,9 @@ class Text(BaseModel):
     are kept on the topic and ignored here.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
     text: str
     published_at: Time
@@ -82,10 +84,12 @@ class Text(BaseModel):
     author: Short | None = None
     lang: Annotated[str, Field(max_length=35)] | None = None
     tickers: list[Annotated[str, Field(min_length=1, max_length=32)]] | None = None
+    retweet: bool | None = None
+    """whether it repeats another's text; where it is not given, the text's own mark tells"""
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
 
 class Sentiment(_Record):
@@ -133,6 +137,14 @@ class Opinion(_Record):
     scored_at: int = 0
 
 
+Verdict = Literal["organic", "coordinated", "unconfirmed"]
+"""Whether a story spreads by itself, is spread, or nobody can tell (core/stories.py)."""
+
+State = Literal["ok", "thin", "feed_hole", "blind"]
+"""What a window's numbers are worth: `thin` under three effective texts; `feed_hole` while the
+feed brings under a quarter of its usual; `blind` with under five feed-up days of history."""
+
+
 class Evidence(_Record):
     """A text that moved a window, with its weight in it and its own score."""
 
@@ -142,31 +154,100 @@ class Evidence(_Record):
     origin: Origin
     score: float
     weight: float
+    story: str = ""
+    """fingerprint of its story's leader"""
     copies: int = 1
+    """of its story, so far"""
+    authors: int = 0
+    """different known authors of those copies"""
+    channels: int = 1
+    """different channels of those copies"""
+    verdict: Verdict = "unconfirmed"
+    snippet: str
+
+
+class Move(_Record):
+    """How far a window's index moved and why, in integers of 10⁻⁶ that add up exactly.
+
+    total = now - before = volume + tone + novelty = sum of contributions + remainder
+    """
+
+    since: Literal["window", "baseline"]
+    """what it is compared with: the window before it, or the baseline where that has no text"""
+    before: int
+    now: int
+    total: int
+    volume: int
+    """change of the balance of positive and negative texts by number"""
+    tone: int
+    """change of how strongly, and how much to the point, they speak"""
+    novelty: int
+    """change of how much new stories and other authors differ from copies"""
+    contributions: tuple[int, ...] = ()
+    """what each of the texts shown beside it adds, in their order"""
+    remainder: int
+    """what the other texts add, rounding included"""
+    remaining_texts: int
+
+
+class EchoStory(_Record):
+    """A story told again in the closed minute."""
+
+    story: str
+    copies: int
+    authors: int
+    channels: int
+    reposts: int
+    """copies that say that they repeat another's text"""
+    verdict: Verdict
+    text_id: str
+    """the minute's first copy"""
     snippet: str
 
 
 class WindowValues(_Record):
     """One window's numbers. Indices lie in [-1, 1]; None where there is no evidence."""
 
+    state: State = "ok"
     texts: int
     stories: int
+    echo: float | None = None
+    """share of the texts that are copies of a story told before"""
+    authors: int = 0
+    """different known authors; exact up to 128 a minute, then within about ten percent"""
+    channels: int = 0
+    """different channels, counted likewise"""
+    dispersion: float | None = None
+    """authors / texts, at most 1; None where no author is known"""
     negative: int
     neutral: int
     positive: int
+    disagreement: float | None = None
+    """0 where all who take a side take the same, 1 where they split evenly"""
     index: float | None
-    """original index: a story's n-th copy weighs 0.75^(n-1)"""
+    """original index: a story's n-th copy weighs 0.75^(n-1), an author's fourth text half"""
     echo_index: float | None
-    """echo index: every copy weighs the same"""
+    """echo index: every copy and every author's text weighs the same"""
     low: float | None
     high: float | None
     """95 % interval of the original index"""
     effective: float
     """effective sample (Σw)²/Σw²"""
+    divergence: float | None = None
+    """index of the news less that of social media; None unless both have texts"""
+    z_divergence: float | None = None
     baseline: float | None
     """the subject's own shrunk tone over the last 30 days"""
     z_tone: float | None
     z_volume: float | None
+    expected: float | None = None
+    """stories that are usual at this hour of the week"""
+    buzz: float | None = None
+    """(stories + ½)/(expected + ½): 1 is as usual"""
+    rarity: float | None = None
+    """-log₁₀ of the probability of so many stories or more"""
+    move: Move | None = None
+    """against the window before this one, with the contributions of the evidence"""
     evidence: list[Evidence] = []
 
 
@@ -179,6 +260,14 @@ class Window(_Record):
     revision: int
     windows: dict[str, WindowValues]
     """keys 5m, 30m, 8h, 24h"""
+    s: float | None = None
+    """decayed sum of scores of 24 hours, half-life 16 hours, in full texts"""
+    s_score: float | None = None
+    """z of s against the subject's own last 20 feed-up days; None while blind"""
+    s_delta: float | None = None
+    """s_score less that of 15 minutes before"""
+    echoes: list[EchoStory] = []
+    """up to three stories of three and more copies that this minute told again, largest first"""
     watermark: int
     model: str
     closed_at: int
@@ -199,8 +288,15 @@ class Alert(_Record):
     minute: int
     summary: str
     """a sentence a person can read"""
+    verdict: Verdict = "unconfirmed"
+    """that of the stories behind at least half of what the movers move"""
     numbers: WindowValues
+    move: Move | None = None
+    """of the alert's window, with the contributions of `movers`"""
+    movers: list[Evidence] = []
+    """the 20 texts that contribute most to the move, either way"""
     evidence: list[Evidence] = []
+    """the stories that pulled the index furthest below the baseline"""
     model: str
     stages: dict[str, int]
     """milliseconds: published (event time of the newest text), ingested, scored, alerted"""

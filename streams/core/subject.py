@@ -1,23 +1,36 @@
 """One subject's votes, minutes, baseline and open alerts. Pure: time comes in the records."""
 
-from bisect import bisect_right, insort
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streams.core.baseline import MINUTES_PER_DAY, Days
-from streams.core.records import MILLION, Evidence, WindowValues
+from streams.core import tails
+from streams.core.baseline import LEAST_DAYS, Days, Past
+from streams.core.distinct import member
+from streams.core.feed import Feed
+from streams.core.move import contribution, move
+from streams.core.records import MILLION, EchoStory, Evidence, Move, State, WindowValues
+from streams.core.stories import NEWS, REPOST, Copy, Spread, Stories
+from streams.core.sums import Sums
+from streams.core.turns import Turns
 from streams.core.votes import Vote
-from streams.core.windows import WINDOWS, Bucket, Buckets, Contribution, Sums
+from streams.core.week import Week, own
+from streams.core.windows import WINDOWS, Bucket, Buckets, Contribution, Running, Told
 
 _TICKER_HORIZON: Final = 1440
 _WIDE_HORIZON: Final = 15
 _WINDOW_EVIDENCE: Final = 3
-_Z95: Final = 1.96
+_LEAST_EFFECTIVE: Final = 3.0
+"""Less is too thin to judge by. Source: InsiderStreet asks for three articles on a stock."""
+_ECHOES: Final = 3
+_LEAST_COPIES: Final = 3
 _TONE_NOISE: Final = 0.05
+_SHAPES: Final = (0.5, 1e6)
+"""bounds of the negative binomial's shape: as bursty as counts get, and as good as Poisson"""
 
-_Key = tuple[str, int, int, int]
-"""of shown evidence: text id, event time, weight, copies"""
+_Key = tuple[str, int, int, Spread]
+"""of shown evidence: text id, event time, weight, how far its story has spread"""
 
 
 @dataclass(slots=True)
@@ -60,102 +73,164 @@ class Subject:
         self.episodes: dict[str, Episode] = {}
         self.closed: int | None = None
         """the newest minute that was evaluated"""
-        self._copies: dict[str, list[int]] = {}
-        self._texts: dict[str, int] = {}
+        self.stories = Stories(self.horizon)
+        self._turns = Turns()
+        self._texts: dict[int, int] = {}
         self._pruned = -1
         self._shown: dict[_Key, Evidence] = {}
         """what `values` showed last: the strongest of a day are mostly those of a minute ago"""
+        self._week: tuple[Week, Past, Week] | None = None
+        """the subject's usual week, and what it was made of"""
 
     def knows(self, vote: Vote) -> bool:
         """Return whether the vote's text was counted within the horizon before its minute."""
-        counted = self._texts.get(vote.text_id[:16])
+        counted = self._texts.get(_text_key(vote))
         return counted is not None and counted > vote.minute - self.horizon
 
     def receive(self, vote: Vote) -> None:
         """Take a vote whose minute is open, or may still be revised."""
-        self._texts[vote.text_id[:16]] = vote.minute
+        self._texts[_text_key(vote)] = vote.minute
         self.open.setdefault(vote.minute, OpenMinute()).votes.append(vote)
 
-    def close(self, minute: int) -> Sums:
-        """Count the votes of a minute and return what they added.
+    def close(self, minute: int) -> tuple[Sums, list[EchoStory]]:
+        """Count the votes of a minute; return what they added and which stories they told again.
 
-        Copies of a story are ranked in the order (event time, text id); those that come late
-        rank behind all that were counted before.
+        Texts join stories, and copies and the turns of authors are counted, in the order (event
+        time, text id); those that come late stand behind all that were counted before.
         """
         pending = self.open.pop(minute, None)
-        added = Sums()
         if pending is None or not pending.votes:
-            return added
-        new = minute not in self.buckets
-        bucket = Bucket() if new else self.buckets[minute]
-        before = Sums(*bucket.sums.to_row())
+            return Sums(), []
+        bucket = self.buckets.reopen(minute) if minute in self.buckets else Bucket()
+        before = bucket.sums.copy()
+        copies: dict[int, int] = {}
+        turns: dict[int, int] = {}
+        first: dict[int, Vote] = {}
+        after = minute - self.horizon
         for vote in sorted(pending.votes, key=lambda v: (v.event_time, v.text_id)):
-            copies = self._copies.setdefault(vote.fingerprint, [])
-            rank = 1 + len(copies) - bisect_right(copies, minute - self.horizon)
-            insort(copies, minute)
-            bucket.count(vote, rank)
+            marks = (REPOST if vote.repost else 0) | (NEWS if vote.from_news else 0)
+            copy = Copy(minute, member(vote.author), sys.intern(vote.channel), marks)
+            leader = self.stories.join(int(vote.fingerprint, 16), minute)
+            rank = 1 + (
+                copies[leader] if leader in copies else self.stories.copies_since(leader, after)
+            )
+            turn = 1 + (
+                turns[copy.author]
+                if copy.author in turns
+                else self._turns.since(copy.author, after)
+            )
+            copies[leader], turns[copy.author] = rank, turn
+            first.setdefault(leader, vote)
+            self._remember(told := Told(leader, _text_key(vote), copy))
+            bucket.count(vote, told, rank, turn if copy.author else 1)
         bucket.revision += 1
-        added.add(bucket.sums)
+        self.buckets.put(minute, bucket)
+        added = bucket.sums.copy()
         added.add(before, -1)
-        if new:
-            self.buckets.put(minute, bucket)
-        else:
-            self.buckets.revise(minute, added)
-        self.days.add(minute // MINUTES_PER_DAY, added)
-        return added
+        self.days.add(minute, added)
+        return added, self._echoes(copies, first)
+
+    def _remember(self, told: Told) -> None:
+        self.stories.add(told.leader, told.copy)
+        if told.copy.author:
+            self._turns.add(told.copy.author, told.copy.minute)
+
+    def _echoes(self, copies: Mapping[int, int], first: Mapping[int, Vote]) -> list[EchoStory]:
+        """Return the largest stories that were told again."""
+        again = sorted((leader for leader, n in copies.items() if n >= _LEAST_COPIES))
+        told = [(leader, self.stories.of(leader)) for leader in again]
+        told.sort(key=lambda each: -each[1].copies)
+        return [
+            EchoStory(
+                story=f"{leader:016x}",
+                copies=story.copies,
+                authors=len(story.authors),
+                channels=len(story.channels),
+                reposts=story.reposts,
+                verdict=story.verdict(self.stories.said),
+                text_id=first[leader].text_id,
+                snippet=first[leader].snippet,
+            )
+            for leader, story in told[:_ECHOES]
+        ]
 
     def restore(self, minute: int, bucket: Bucket) -> None:
-        """Put back a bucket read from its row."""
+        """Put back a bucket read from its rows."""
         self.buckets.put(minute, bucket)
-        for fingerprint, text in bucket.copies:
-            insort(self._copies.setdefault(fingerprint, []), minute)
-            self._texts[text] = max(minute, self._texts.get(text, minute))
+        for told in bucket.told:
+            self._remember(told)
+            self._texts[told.text] = max(minute, self._texts.get(told.text, minute))
 
-    def advance(self, minute: int) -> list[tuple[int, Bucket]]:
-        """Make the minute the newest evaluated one; return the minutes that are forgotten."""
+    def advance(self, minute: int) -> tuple[list[tuple[int, Bucket]], list[tuple[int, Bucket]]]:
+        """Make the minute the newest evaluated one.
+
+        Returns:
+            The minutes with which no text is compared any more, and those that are forgotten.
+        """
         first = self._pruned + 1
         self.closed = minute
         # A vote may revise back to `closed - horizon` and is compared with what came one horizon
         # before that.
         self._pruned = minute - 2 * self.horizon
-        for old in self.buckets.span(first, self._pruned):
-            self._forget_stories(old, self.buckets[old])
-        return self.buckets.expire(minute)
+        past = [(old, self.buckets[old]) for old in self.buckets.span(first, self._pruned)]
+        for old, bucket in past:
+            self._forget(old, bucket)
+        return past, self.buckets.expire(minute)
 
-    def _forget_stories(self, minute: int, bucket: Bucket) -> None:
-        for fingerprint, text in bucket.copies:
-            copies = self._copies.get(fingerprint, [])
-            if minute in copies:
-                copies.remove(minute)
-            if not copies:
-                self._copies.pop(fingerprint, None)
-            if self._texts.get(text) == minute:
-                del self._texts[text]
+    def _forget(self, minute: int, bucket: Bucket) -> None:
+        for told in bucket.told:
+            self.stories.forget(told.leader, told.copy)
+            if told.copy.author:
+                self._turns.forget(told.copy.author, minute)
+            if self._texts.get(told.text) == minute:
+                del self._texts[told.text]
+        bucket.told = []
 
-    def values(
-        self, minute: int, up_days: tuple[int, ...], prior: float
-    ) -> dict[str, WindowValues]:
+    def values(self, minute: int, feed: Feed) -> dict[str, WindowValues]:
         """Return the numbers of all windows that end with the minute.
 
         Args:
             minute: A closed minute.
-            up_days: The feed-up days before it.
-            prior: Mean tone of the whole partition over those days.
+            feed: What the whole partition knows of the days before it.
         """
-        baseline = self.days.tone(up_days, prior) if up_days else None
-        sums = self.buckets.at(minute)
+        baseline = self.days.tone(feed.up_days, feed.prior) if feed.up_days else None
+        running = self.buckets.at(minute)
         top = self.buckets.strongest(minute, _WINDOW_EVIDENCE)
         before, self._shown = self._shown, {}
         return {
             name: self._values(
-                name, sums[name], [self._show(c, before) for c in top[name]], up_days, baseline
+                name,
+                minute,
+                running[name],
+                top[name],
+                before,
+                feed,
+                baseline,
             )
             for name in WINDOWS
         }
 
+    def scores(self, minute: int, feed: Feed) -> tuple[float, float | None, float | None]:
+        """Return S(t), S-Score and S-Delta as of a minute that `values` was asked for.
+
+        Source:
+            Social Market Analytics: S-Score = (S - S-Mean)/S-Volatility; S-Delta is its change over
+            15 minutes, here with mean and volatility of the later time for both.
+        """
+        now, earlier = self.buckets.decayed(minute)
+        scale = self.days.s_scale(feed.up_days)
+        if scale is None:
+            return round(now, 6), None, None
+        mean, volatility = scale
+        return (
+            round(now, 6),
+            round((now - mean) / volatility, 6),
+            round((now - earlier) / volatility, 6),
+        )
+
     def _show(self, c: Contribution, before: Mapping[_Key, Evidence]) -> Evidence:
         # A text may count again behind the horizon: its id alone would bring back the old place.
-        key = c.text_id, c.event_time, c.weight, self._copies_of(c)
+        key = c.text_id, c.event_time, c.weight, self.stories.spread(c.story)
         if key not in self._shown:
             self._shown[key] = before.get(key) or self.evidence(c)
         return self._shown[key]
@@ -163,33 +238,81 @@ class Subject:
     def _values(
         self,
         name: str,
-        sums: Sums,
-        evidence: list[Evidence],
-        up_days: tuple[int, ...],
+        minute: int,
+        running: Running,
+        shown: Sequence[Contribution],
+        before: Mapping[_Key, Evidence],
+        feed: Feed,
         baseline: float | None,
     ) -> WindowValues:
-        index, error = sums.index, sums.standard_error
-        low = high = z_tone = None
-        if index is not None and error is not None:
-            low, high = max(index - _Z95 * error, -1.0), min(index + _Z95 * error, 1.0)
-            if baseline is not None:
-                z_tone = (index - baseline) / (error * error + _TONE_NOISE**2) ** 0.5
+        sums, authors = running.now, running.authors.number
+        index, error, interval = sums.tone.index, sums.tone.standard_error, sums.tone.interval
+        low, high = interval or (None, None)
+        divergence, z_divergence = sums.divergence or (None, None)
+        z_tone = None
+        if index is not None and error is not None and baseline is not None:
+            z_tone = (index - baseline) / (error * error + _TONE_NOISE**2) ** 0.5
+        expected = buzz = rarity = None
+        week = self._usual_week(feed)
+        if week is not None:
+            expected = week.expected(minute, WINDOWS[name])
+            buzz = (sums.stories + 0.5) / (expected + 0.5)
+            rarity = tails.rarity(sums.stories, expected, self._shape(feed))
         return WindowValues(
+            state=self._state(name, sums, feed),
             texts=sums.texts,
             stories=sums.stories,
+            echo=_rounded(sums.echo),
+            authors=authors,
+            channels=running.channels.number,
+            dispersion=_rounded(min(authors / sums.texts, 1.0)) if authors else None,
             negative=sums.negative,
             neutral=sums.neutral,
             positive=sums.positive,
+            disagreement=_rounded(sums.disagreement),
             index=_rounded(index),
             echo_index=_rounded(sums.echo_index),
             low=_rounded(low),
             high=_rounded(high),
-            effective=round(sums.effective, 3),
+            effective=round(sums.tone.effective, 3),
+            divergence=_rounded(divergence),
+            z_divergence=_rounded(z_divergence),
             baseline=_rounded(baseline),
             z_tone=_rounded(z_tone),
-            z_volume=_rounded(self.days.volume_z(name, sums.stories, up_days)),
-            evidence=evidence,
+            z_volume=_rounded(self.days.volume_z(name, sums.stories, feed.up_days)),
+            expected=_rounded(expected),
+            buzz=_rounded(buzz),
+            rarity=_rounded(rarity),
+            move=move(sums, running.before, baseline, shown),
+            evidence=[self._show(c, before) for c in shown],
         )
+
+    @staticmethod
+    def _state(name: str, sums: Sums, feed: Feed) -> State:
+        if feed.holes.get(name):
+            return "feed_hole"
+        if len(feed.up_days) < LEAST_DAYS:
+            return "blind"
+        return "ok" if sums.tone.effective >= _LEAST_EFFECTIVE else "thin"
+
+    def _usual_week(self, feed: Feed) -> Week | None:
+        if feed.week is None:
+            return None
+        past = self.days.over(feed.up_days)
+        known = self._week
+        if known is None or known[0] is not feed.week or known[1] is not past:
+            known = self._week = feed.week, past, own(self.days, feed.up_days, feed.week)
+        return known[2]
+
+    def _shape(self, feed: Feed) -> float:
+        """Return the shape of the negative binomial, from mean and variance of daily stories.
+
+        Method of moments: variance = mean + mean²/shape.
+        """
+        past = self.days.over(feed.up_days)
+        mean, variance = past.mean, past.variance
+        least, most = _SHAPES
+        return min(max(mean * mean / max(variance - mean, 1e-9), least), most)
 
     def _top(self, window: str, minute: int) -> list[Contribution]:
         first = minute - WINDOWS[window] + 1
@@ -207,7 +330,7 @@ class Subject:
         return [self.evidence(c) for c in list(chosen.values())[:most]]
 
     def evidence(self, c: Contribution) -> Evidence:
-        """Return a contribution as it is published, with the copies of its story so far."""
+        """Return a contribution as it is published, with what is known of its story so far."""
         return Evidence(
             text_id=c.text_id,
             event_time=c.event_time,
@@ -215,12 +338,27 @@ class Subject:
             origin=c.origin,
             score=c.score / MILLION,
             weight=c.weight / MILLION,
-            copies=self._copies_of(c),
+            story=c.fingerprint,
             snippet=c.snippet,
+            **self.stories.spread(c.story)._asdict(),
         )
 
-    def _copies_of(self, c: Contribution) -> int:
-        return max(len(self._copies.get(c.fingerprint, ())), 1)
+    def moved_by(
+        self, window: str, minute: int, baseline: float | None, most: int
+    ) -> tuple[Move | None, list[Evidence]]:
+        """Return the move of a window and the texts that contribute most to it, either way.
+
+        They are chosen among the strongest texts of each minute; the remainder holds the others.
+        """
+        running = self.buckets.at(minute)[window]
+        moved = move(running.now, running.before, baseline)
+        if moved is None:
+            return None, []
+        shown = sorted(
+            self._top(window, minute),
+            key=lambda c: (-abs(contribution(c, running.now, moved.before)), c.text_id),
+        )[:most]
+        return move(running.now, running.before, baseline, shown), [*map(self.evidence, shown)]
 
     def stages(self, window: str, minute: int) -> dict[str, int]:
         """Return the times at which the window's newest strong text was published and scored."""
@@ -240,12 +378,16 @@ class Subject:
         return [self.closed, self._pruned, self.days.to_row(), episodes]
 
     def restore_row(self, row: list[Any]) -> None:
-        """Read them back. Buckets and open votes have rows of their own."""
+        """Read them back. Buckets, open votes and older days have rows of their own."""
         self.closed, self._pruned = row[0], row[1]
-        self.days = Days.from_row(row[2])
+        self.days.restore(row[2])
         self.episodes = {rule: Episode(*values) for rule, values in row[3].items()}
         for minute in self.buckets.span(0, self._pruned):
-            self._forget_stories(minute, self.buckets[minute])
+            self._forget(minute, self.buckets[minute])
+
+
+def _text_key(vote: Vote) -> int:
+    return int(vote.text_id[:16], 16)
 
 
 def _rounded(value: float | None) -> float | None:

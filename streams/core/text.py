@@ -17,6 +17,7 @@ OTHER: Final = "[O]"
 
 _URL = re.compile(r"(?:https?:/?/?|www\.)\S*", re.IGNORECASE)
 _RETWEET = re.compile(r"^(?:(?:RT\s+)?@\w+:\s*|RT\s+)+", re.IGNORECASE)
+_REPOST = re.compile(r"(?:^|[\s\"“(])(?:RT|MT)[\s:]*@\w|^RT\s", re.IGNORECASE)
 _USER = re.compile(r"(?<![\w@])@(?!user\b)\w+")
 _RESERVED = re.compile(r"\[(T|O|CLS|SEP|PAD|UNK|MASK)\]", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
@@ -62,6 +63,11 @@ def _pass(text: str) -> str:
 def _replace_control(char: str) -> str:
     # Format characters join what they stand in (zero-width space, soft hyphen); others separate.
     return "" if unicodedata.category(char) == "Cf" else " "
+
+
+def is_repost(text: str) -> bool:
+    """Return whether a text, as it was sent, says that it repeats another's (`RT @name: …`)."""
+    return _REPOST.search(text) is not None
 
 
 def with_roles(

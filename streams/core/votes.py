@@ -7,6 +7,7 @@ from typing import Any, Self
 import orjson
 
 from streams.core.records import Origin
+from streams.core.topics import TEXTS_NEWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class Vote:
     snippet: str
     source: str = ""
     """partition of the origin, with the topic's id; empty in votes from before there were ids"""
+    news: bool | None = None
+    """whether the text came from a news source; None in older votes, where the topic tells"""
+    repost: bool = False
+    """whether the text says that it repeats another's, as retweets do"""
+
+    @property
+    def from_news(self) -> bool:
+        """Whether the text came from a news source."""
+        return self.origin.topic == TEXTS_NEWS if self.news is None else self.news
 
     @property
     def minute(self) -> int:
@@ -50,24 +60,27 @@ class Vote:
         """Return the fields in order: the compact form of state rows, which need no source."""
         values = [getattr(self, name) for name in _ROW]
         values[_ORIGIN] = list(self.origin)
-        return values
+        return [*values, self.news, self.repost]
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Self:
-        """Read the compact form."""
+        """Read the compact form, also as older versions wrote it: without what stands last."""
         values[_ORIGIN] = Origin(*values[_ORIGIN])
-        return cls(*values)
+        return cls(*[*values[: len(_ROW)], "", *values[len(_ROW) :]])
 
     def to_json(self) -> bytes:
         """Return the record of votes.v1."""
-        fields = dict(zip(_ROW, self.to_list(), strict=True))
+        fields = dict(zip([*_ROW, "news", "repost"], self.to_list(), strict=True))
         return orjson.dumps({**fields, "source": self.source} if self.source else fields)
 
     @classmethod
     def from_json(cls, value: bytes) -> Self:
         """Read a record of votes.v1; unknown fields are ignored."""
         fields = orjson.loads(value)
-        return cls.from_list([*(fields[name] for name in _ROW), fields.get("source", "")])
+        row = [fields[name] for name in _ROW]
+        row[_ORIGIN] = Origin(*row[_ORIGIN])
+        last = fields.get("source", ""), fields.get("news"), fields.get("repost", False)
+        return cls(*[*row, *last])
 
 
 _ROW = Vote.__slots__[: Vote.__slots__.index("source")]

@@ -1,123 +1,40 @@
-"""Minute buckets and sliding windows over them, in integers, so that order does not matter.
+"""Minute buckets and sliding windows over them.
 
-Weights are integers of 10⁻⁶, their products with scores of 10⁻¹². A window of length L at the
-closed minute m covers the minutes m - L + 1 … m.
+A window of length L at the closed minute m covers the minutes m - L + 1 … m; the window before it
+ends with the minute m - L.
 """
 
-import math
+import sys
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, Final, Self
+from itertools import groupby
+from typing import Any, Final, NamedTuple, Self
 
-from streams.core.records import MILLION, Origin
+from streams.core import decay
+from streams.core.distinct import Distinct, Sample, member
+from streams.core.records import Origin
+from streams.core.stories import Copy
+from streams.core.sums import Sums
 from streams.core.votes import Vote
 
 WINDOWS: Final = {"5m": 5, "30m": 30, "8h": 480, "24h": 1440}
 """Names and lengths in minutes of the published windows."""
 
 KEPT_MINUTES: Final = 49 * 60
-"""Buckets are kept this long: a day of revisions, each looking back over a day."""
+"""Buckets are kept this long: a day of revisions, each looking back over two days less an hour."""
 
 TOP_TEXTS: Final = 5
 
-STORIES_IN_ROW: Final = 4_000
+COPIES_IN_ROW: Final = 2_000
 """of a closed minute; more stand in rows of their own, so that none comes near 256 kB"""
 
-_NOVELTY: Final = tuple(round(MILLION * 0.75**n) for n in range(48))
-# The variance of one text's score where a window has too few texts to tell (two pseudo-texts).
-_PRIOR_VARIANCE: Final = 0.35**2
-_PRIOR_TEXTS: Final = 2.0
+COPIES_WITH_SUMS: Final = 100
+"""More copies than this stand in rows of their own, which go when no text is compared with them."""
 
-
-def novelty(rank: int) -> int:
-    """Return the weight factor in 10⁻⁶ of a story's copy number `rank`, counted from one.
-
-    Source:
-        RavenPack event novelty score: 100·0.75^(n-1) inside 24 hours.
-    """
-    return _NOVELTY[rank - 1] if rank <= len(_NOVELTY) else 0
-
-
-@dataclass(slots=True)
-class Sums:
-    """What a minute or a window adds up to; addition and subtraction are exact."""
-
-    texts: int = 0
-    stories: int = 0
-    negative: int = 0
-    neutral: int = 0
-    positive: int = 0
-    w: int = 0
-    ws: int = 0
-    wss: int = 0
-    """Σ w·s², in 10⁻¹² (one factor of 10⁻⁶ dropped per text, to stay within 64 bits)"""
-    ww: int = 0
-    echo_w: int = 0
-    echo_ws: int = 0
-
-    def count(self, vote: Vote, rank: int) -> int:
-        """Add a vote that is copy number `rank` of its story; return its effective weight."""
-        weight = vote.weight * novelty(rank) // MILLION
-        self.texts += 1
-        self.stories += rank == 1
-        self.negative += vote.label == 0
-        self.neutral += vote.label == 1
-        self.positive += vote.label == 2
-        self.w += weight
-        self.ws += weight * vote.score
-        self.wss += weight * vote.score * vote.score // MILLION
-        self.ww += weight * weight
-        self.echo_w += vote.weight
-        self.echo_ws += vote.weight * vote.score
-        return weight
-
-    def add(self, other: "Sums", sign: int = 1) -> None:
-        """Add the other sums, or take them away with sign -1."""
-        self.texts += sign * other.texts
-        self.stories += sign * other.stories
-        self.negative += sign * other.negative
-        self.neutral += sign * other.neutral
-        self.positive += sign * other.positive
-        self.w += sign * other.w
-        self.ws += sign * other.ws
-        self.wss += sign * other.wss
-        self.ww += sign * other.ww
-        self.echo_w += sign * other.echo_w
-        self.echo_ws += sign * other.echo_ws
-
-    @property
-    def index(self) -> float | None:
-        """Original index Σws/Σw in [-1, 1], None without evidence."""
-        return self.ws / self.w / MILLION if self.w else None
-
-    @property
-    def echo_index(self) -> float | None:
-        """The index in which every copy of a story weighs the same."""
-        return self.echo_ws / self.echo_w / MILLION if self.echo_w else None
-
-    @property
-    def effective(self) -> float:
-        """Effective sample (Σw)²/Σw² (Kish)."""
-        return self.w * self.w / self.ww if self.ww else 0.0
-
-    @property
-    def standard_error(self) -> float | None:
-        """Standard error of the index, its variance shrunk towards that of a typical text."""
-        if not self.w:
-            return None
-        mean = self.ws / self.w / MILLION
-        spread = max(self.wss / self.w / MILLION - mean * mean, 0.0)
-        effective = self.effective
-        variance = (effective * spread + _PRIOR_TEXTS * _PRIOR_VARIANCE) / (
-            effective + _PRIOR_TEXTS
-        )
-        return math.sqrt(variance / effective)
-
-    def to_row(self) -> list[int]:
-        """Return the numbers in order."""
-        return [getattr(self, name) for name in self.__slots__]
+_TEXT_DIGITS: Final = 16
+_AUTHOR_DIGITS: Final = 8
+_COPY_DIGITS: Final = _TEXT_DIGITS + _AUTHOR_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +45,7 @@ class Contribution:
     score: int
     text_id: str
     fingerprint: str
+    """of its story's leader"""
     event_time: int
     channel: str
     origin: Origin
@@ -140,14 +58,19 @@ class Contribution:
         """Order of the strongest: weight times distance from zero, then id."""
         return (self.weight * abs(self.score), self.text_id)
 
+    @property
+    def story(self) -> int:
+        """Leader of its story."""
+        return int(self.fingerprint, 16)
+
     @classmethod
-    def of(cls, vote: Vote, weight: int) -> Self:
+    def of(cls, vote: Vote, weight: int, story: int) -> Self:
         """Return a vote's contribution with its effective weight."""
         return cls(
             weight,
             vote.score,
             vote.text_id,
-            vote.fingerprint,
+            f"{story:016x}",
             vote.event_time,
             vote.channel,
             vote.origin,
@@ -172,62 +95,139 @@ class Contribution:
 _ORIGIN = Contribution.__slots__.index("origin")
 
 
+class Told(NamedTuple):
+    """A text as a copy of its story."""
+
+    leader: int
+    text: int
+    """the first 64 bits of its id"""
+    copy: Copy
+
+
 @dataclass(slots=True)
 class Bucket:
     """A closed minute of a subject."""
 
     sums: Sums = field(default_factory=Sums)
     top: list[Contribution] = field(default_factory=list)
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    """(fingerprint, first 64 bits of the text id) of each vote"""
+    told: list[Told] = field(default_factory=list)
+    """every text; none any more once nothing can be a copy of them"""
+    authors: Sample = field(default_factory=Sample)
+    channels: Sample = field(default_factory=Sample)
     revision: int = 0
     best: tuple[int, str] = (-1, "")
     """strength of the strongest text"""
+    rows: int = 0
+    """how many rows it stands in"""
 
-    def count(self, vote: Vote, rank: int) -> None:
-        """Add a vote that is copy number `rank` of its story."""
-        weight = self.sums.count(vote, rank)
-        self.copies.append((vote.fingerprint, vote.text_id[:16]))
+    def count(self, vote: Vote, told: Told, rank: int, turn: int) -> int:
+        """Add a text that is copy number `rank` of its story, its author's number `turn`."""
+        weight = self.sums.count(vote, rank, turn)
+        self.told.append(told)
+        self.authors.add(told.copy.author)
+        self.channels.add(member(told.copy.channel))
         strength = (weight * abs(vote.score), vote.text_id)
         if len(self.top) == TOP_TEXTS and strength <= self.top[-1].strength:
-            return
-        self.top.append(Contribution.of(vote, weight))
+            return weight
+        self.top.append(Contribution.of(vote, weight, told.leader))
         self.top.sort(key=lambda c: c.strength, reverse=True)
         del self.top[TOP_TEXTS:]
         self.best = self.top[0].strength
-
-    @property
-    def rows(self) -> int:
-        """How many rows it takes."""
-        return max(1, -(-len(self.copies) // STORIES_IN_ROW))
+        return weight
 
     def to_rows(self) -> list[list[Any]]:
-        """Return what survives a restart: one row, and more where there are many votes."""
-        parts = [
-            self.copies[part * STORIES_IN_ROW : (part + 1) * STORIES_IN_ROW]
-            for part in range(self.rows)
+        """Return what survives a restart: one row, and more where there are many texts."""
+        few = len(self.told) <= COPIES_WITH_SUMS
+        starts = range(0, 0 if few else len(self.told), COPIES_IN_ROW)
+        rows: list[list[Any]] = [
+            [
+                self.sums.to_row(),
+                [c.to_row() for c in self.top],
+                _grouped(self.told if few else ()),
+                self.revision,
+                self.authors.to_row(),
+                self.channels.to_row(),
+            ],
+            *(_grouped(self.told[start : start + COPIES_IN_ROW]) for start in starts),
         ]
-        first = [self.sums.to_row(), [c.to_row() for c in self.top], parts[0], self.revision]
-        return [first, *parts[1:]]
+        self.rows = len(rows)
+        return rows
 
     @classmethod
-    def from_rows(cls, rows: Sequence[list[Any]]) -> Self:
-        """Read them back, in the same order."""
-        sums, tops, copies, revision = rows[0]
+    def from_rows(cls, minute: int, rows: Sequence[list[Any]]) -> Self:
+        """Read them back, in the same order, also as schema 3 wrote them."""
+        sums, tops, first, revision, *samples = rows[0]
         top = [Contribution.from_row(c) for c in tops]
         best = top[0].strength if top else (-1, "")
-        stories = [(f, t) for f, t in chain(copies, *rows[1:])]
-        return cls(Sums(*sums), top, stories, revision, best)
+        if samples:
+            told = [each for part in (first, *rows[1:]) for each in _each(minute, part)]
+            authors, channels = (Sample.from_row(sample) for sample in samples)
+        else:
+            told = [
+                Told(int(leader, 16), int(text, 16), Copy(minute, 0, "", 0))
+                for part in (first, *rows[1:])
+                for leader, text in part
+            ]
+            authors, channels = Sample(), Sample()
+        summed = Sums.from_row(sums)
+        return cls(summed, top, told, authors, channels, revision, best, len(rows))
+
+
+def _grouped(told: Iterable[Told]) -> list[list[Any]]:
+    """Return copies as rows hold them: what copies of a story have in common stands once."""
+    return [
+        [f"{leader:016x}", channel, marks, "".join(f"{t.text:016x}{t.copy.author:08x}" for t in of)]
+        for (leader, channel, marks), of in groupby(
+            told, key=lambda t: (t.leader, t.copy.channel, t.copy.marks)
+        )
+    ]
+
+
+def _each(minute: int, groups: Iterable[list[Any]]) -> Iterator[Told]:
+    for leader, channel, marks, digits in groups:
+        story, name = int(leader, 16), sys.intern(channel)
+        for at in range(0, len(digits), _COPY_DIGITS):
+            middle, end = at + _TEXT_DIGITS, at + _COPY_DIGITS
+            copy = Copy(minute, int(digits[middle:end], 16), name, marks)
+            yield Told(story, int(digits[at:middle], 16), copy)
+
+
+class Running:
+    """What a window holds, and the window before it."""
+
+    __slots__ = ("authors", "before", "channels", "now")
+
+    def __init__(self, now: Iterable[Bucket] = (), before: Iterable[Bucket] = ()) -> None:
+        self.now, self.before = Sums(), Sums()
+        self.authors, self.channels = Distinct(), Distinct()
+        for bucket in now:
+            self.enter(bucket)
+        for bucket in before:
+            self.before.add(bucket.sums)
+
+    def enter(self, bucket: Bucket) -> None:
+        """Let a minute into the window."""
+        self.now.add(bucket.sums)
+        self.authors.add(bucket.authors)
+        self.channels.add(bucket.channels)
+
+    def leave(self, bucket: Bucket) -> None:
+        """Take a minute out of the window."""
+        self.now.add(bucket.sums, -1)
+        self.authors.remove(bucket.authors)
+        self.channels.remove(bucket.channels)
 
 
 class Buckets:
-    """The closed minutes of a subject in time order, with running sums for each window."""
+    """The closed minutes of a subject in time order, with running windows."""
 
     def __init__(self) -> None:
         self._minutes: list[int] = []
         self._by_minute: dict[int, Bucket] = {}
-        self._running = {name: Sums() for name in WINDOWS}
+        self._running = {name: Running() for name in WINDOWS}
         self._at: int | None = None
+        self._decayed, self._decayed_day = 0, 0
+        """the decayed sum of the last 24 hours, as of that day"""
 
     def __getitem__(self, minute: int) -> Bucket:
         return self._by_minute[minute]
@@ -240,21 +240,32 @@ class Buckets:
         return ((m, self._by_minute[m]) for m in self._minutes)
 
     def put(self, minute: int, bucket: Bucket) -> None:
-        """Add a closed minute; running sums move on at the next `at`."""
-        insort(self._minutes, minute)
+        """Add a closed minute, or put one back that was reopened."""
+        if minute not in self._by_minute:
+            insort(self._minutes, minute)
         self._by_minute[minute] = bucket
-        self._change(minute, bucket.sums)
+        self._change(minute, bucket, 1)
 
-    def revise(self, minute: int, added: Sums) -> None:
-        """Keep running sums right after votes were added to a bucket that is already here."""
-        self._change(minute, added)
+    def reopen(self, minute: int) -> Bucket:
+        """Return a bucket that late votes will change, and leave it out until it is put back."""
+        bucket = self._by_minute[minute]
+        self._change(minute, bucket, -1)
+        return bucket
 
-    def _change(self, minute: int, added: Sums) -> None:
+    def _change(self, minute: int, bucket: Bucket, sign: int) -> None:
         if self._at is None or minute > self._at:
             return
         for name, length in WINDOWS.items():
-            if minute > self._at - length:
-                self._running[name].add(added)
+            running = self._running[name]
+            if minute <= self._at - length:
+                if minute > self._at - 2 * length:
+                    running.before.add(bucket.sums, sign)
+            elif sign > 0:
+                running.enter(bucket)
+            else:
+                running.leave(bucket)
+        if minute > self._at - decay.SPAN:
+            self._decayed += sign * self._grown(minute, self._decayed_day)
 
     def between(self, first: int, last: int) -> Iterator[Bucket]:
         """Yield the buckets of the minutes first … last."""
@@ -284,30 +295,71 @@ class Buckets:
             last = first - 1
         return found
 
-    def at(self, minute: int) -> dict[str, Sums]:
-        """Return the sums of each window that ends with the minute. The caller keeps no copy.
+    def at(self, minute: int) -> dict[str, Running]:
+        """Return each window that ends with the minute. The caller keeps no copy.
 
-        Moving forward costs the buckets that enter and leave; looking back costs the window.
+        Moving forward costs the buckets that enter and leave; looking back costs the windows.
         """
+        if self._at is not None and minute < self._at:
+            return {name: self._whole(minute, length) for name, length in WINDOWS.items()}
         if self._at is None or minute - self._at > KEPT_MINUTES:
-            self._running = {name: self._sum(minute, length) for name, length in WINDOWS.items()}
-            self._at = minute
-        if minute < self._at:
-            return {name: self._sum(minute, length) for name, length in WINDOWS.items()}
-        for name, length in WINDOWS.items():
-            running = self._running[name]
-            for bucket in self.between(self._at + 1, minute):
-                running.add(bucket.sums)
-            for bucket in self.between(self._at - length + 1, minute - length):
-                running.add(bucket.sums, -1)
+            self._running = {name: self._whole(minute, length) for name, length in WINDOWS.items()}
+            self._at = None
+        else:
+            for name, length in WINDOWS.items():
+                running = self._running[name]
+                for bucket in self.between(self._at + 1, minute):
+                    running.enter(bucket)
+                for bucket in self.between(self._at - length + 1, minute - length):
+                    running.leave(bucket)
+                    running.before.add(bucket.sums)
+                for bucket in self.between(self._at - 2 * length + 1, minute - 2 * length):
+                    running.before.add(bucket.sums, -1)
+        self._move_decayed(minute)
         self._at = minute
         return self._running
 
-    def _sum(self, minute: int, length: int) -> Sums:
-        total = Sums()
-        for bucket in self.between(minute - length + 1, minute):
-            total.add(bucket.sums)
-        return total
+    def decayed(self, minute: int) -> tuple[float, float]:
+        """Return S(t) at the end of the minute and `decay.DELTA` minutes before.
+
+        Raises:
+            KeyError: `at` was not called for this minute, nor for a later one.
+        """
+        if self._at is None or minute > self._at:
+            raise KeyError(minute)
+        if minute == self._at:
+            day, now = self._decayed_day, self._decayed
+        else:
+            day = minute // decay.DAY
+            now = self._grown_between(minute - decay.SPAN + 1, minute, day)
+        before = minute - decay.DELTA
+        earlier = (
+            now
+            - self._grown_between(before + 1, minute, day)
+            + self._grown_between(before - decay.SPAN + 1, minute - decay.SPAN, day)
+        )
+        return decay.level(now, minute, day), decay.level(earlier, before, day)
+
+    def _move_decayed(self, minute: int) -> None:
+        day, at = minute // decay.DAY, self._at
+        if at is None or day != self._decayed_day:
+            self._decayed = self._grown_between(minute - decay.SPAN + 1, minute, day)
+        else:
+            self._decayed += self._grown_between(at + 1, minute, day)
+            self._decayed -= self._grown_between(at - decay.SPAN + 1, minute - decay.SPAN, day)
+        self._decayed_day = day
+
+    def _grown_between(self, first: int, last: int, day: int) -> int:
+        return sum(self._grown(minute, day) for minute in self.span(first, last))
+
+    def _grown(self, minute: int, day: int) -> int:
+        return decay.grown(self._by_minute[minute].sums.tone.ws, minute, day)
+
+    def _whole(self, minute: int, length: int) -> Running:
+        return Running(
+            self.between(minute - length + 1, minute),
+            self.between(minute - 2 * length + 1, minute - length),
+        )
 
     def span(self, first: int, last: int) -> list[int]:
         """Return the minutes first … last that have a bucket."""

@@ -16,7 +16,7 @@ from streams.core.fingerprint import fingerprint
 from streams.core.ids import author_hash, text_id
 from streams.core.language import Language, language
 from streams.core.records import Origin, Source, Text
-from streams.core.text import normalise, with_roles
+from streams.core.text import is_repost, normalise, with_roles
 from streams.core.topics import TEXTS_NEWS
 from streams.ports import Incoming
 
@@ -46,6 +46,8 @@ class Readable:
     fingerprint: str
     entities: tuple[Linked, ...]
     round_up: bool
+    repost: bool
+    """it repeats another's text, and says so"""
     inputs: tuple[str, ...]
     """what the model reads: one for the whole text, or one per entity"""
 
@@ -96,6 +98,7 @@ def decode(record: Incoming, index: EntityIndex, author_key: bytes) -> Readable:
         fingerprint=fingerprint(text),
         entities=entities,
         round_up=round_up,
+        repost=is_repost(body) if given.retweet is None else given.retweet,
         inputs=(text,) if round_up or not entities else _targets(text, entities),
     )
 

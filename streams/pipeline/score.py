@@ -269,6 +269,8 @@ class Scorer:
                 scored_at=opinion.scored_at,
                 snippet=readable.text[:SNIPPET_CHARS],
                 source=source,
+                news=readable.source == "news",
+                repost=readable.repost,
             )
             for index, (subject, p, relevance) in enumerate(subjects)
         ]

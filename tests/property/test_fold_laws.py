@@ -41,6 +41,11 @@ Record = tuple[str, int, bytes]
 """kind, timestamp, value"""
 
 
+def sketch(story: int) -> int:
+    """Fingerprints of which two follow each other in two places only, so some stories are near."""
+    return (story // 2 + 1) * 0x0101010101010101 ^ (story % 2) * 0xFF00FF0000000000
+
+
 def vote(
     text: str, subject: str, at: int, source: str, offset: int, index: int, story: int, score: int
 ) -> Vote:
@@ -50,19 +55,21 @@ def vote(
         text_id=text,
         subject=subject,
         event_time=at,
-        channel="c",
+        channel="cd"[score % 7 == 0],
         score=score,
         label=(score > -300_000) + (score > 300_000),
         relevance=800_000,
         confidence=900_000 - story,
-        fingerprint=f"{story:016x}",
-        author="",
+        fingerprint=f"{sketch(story):016x}",
+        author=("", "ann", "bob", "cem")[score // 100_000 % 4],
         origin=Origin(topic, int(partition), offset),
         index=index,
         model="m/1",
         ingested_at=at + 5,
         scored_at=at + 9,
         snippet=text,
+        news=topic == "texts.news.v1" or score % 3 == 0,
+        repost=story % 2 == 1,
     )
 
 
@@ -445,3 +452,22 @@ def test_the_drawn_logs_reach_alerts_of_every_state() -> None:
     out = fold_log(writer.log, set(), EVERYWHERE, random.Random(1))
     assert {a["state"] for a in out.alerts} == {"confirmed", "updated", "resolved"}
     assert {a["severity"] for a in out.alerts} == {"warning", "critical"}
+
+
+def test_what_is_usual_follows_late_texts_of_the_day_before() -> None:
+    # quiet days | 12:00 | 0:10 | late, about another: 23:50 | 0:20    restarts between, or none
+    writer = Writer()
+    quiet_days(writer)
+    midnight = writer.clock + DAY_MS - writer.clock % DAY_MS
+    for minutes, story in ((-720, 0), (10, 2), (-10, 4), (20, 6)):
+        writer.clock = max(writer.clock, midnight + minutes * MINUTE_MS)
+        subjects = {-720: SUBJECTS, -10: SUBJECTS[1:2]}.get(minutes, SUBJECTS[:1])
+        writer.text(SOURCES[0], midnight + minutes * MINUTE_MS, subjects, story, 100_000)
+        writer.reached = dict.fromkeys(SOURCES, writer.clock + 2 * MINUTE_MS)
+        writer.mark()
+    writer.end()
+    whole = fold_log(writer.log, set(), set(), random.Random(1))
+    assert whole == fold_log(writer.log, set(), EVERYWHERE, random.Random(1))
+    before, _, after = (w["windows"]["24h"] for w in whole.windows[-3:])
+    assert before["expected"] is not None
+    assert after["expected"] != before["expected"]

@@ -4,14 +4,15 @@ import pytest
 
 from streams.core.baseline import Days
 from streams.core.records import MILLION
-from streams.core.windows import Sums
+from streams.core.sums import Sums, Tone
 
 
 def days(*stories: int, score: int = 0) -> Days:
     made = Days()
     for day, n in enumerate(stories, 100):
         if n:
-            made.add(day, Sums(n, n, w=n * MILLION, ws=n * MILLION * score))
+            tone = Tone(n * MILLION, n * MILLION * score)
+            made.add(day * 1440 + 90, Sums(n, n, tone=tone))
     return made
 
 

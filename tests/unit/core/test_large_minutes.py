@@ -1,14 +1,16 @@
 """A minute of any size fits its rows, and nothing of it stays behind.
 
-minute 0: 9,000 votes in one batch | closed | one late vote revises it | 49 h later: gone
-                  rows cut here ^         ^                         ^            ^
+minute 0: 9,000 votes in one batch | closed | one late vote revises it | 31 min later: | 49 h later:
+                  rows cut here ^         ^                         ^      sums only       gone
 """
 
 import pytest
 
 from streams.core.fold import Fold, Rows
-from streams.core.records import Kind, Origin
+from streams.core.ids import make_id
+from streams.core.records import Kind, Origin, Window
 from streams.core.votes import Marker, Vote
+from streams.core.windows import COPIES_IN_ROW
 
 BEGIN = 19_700 * 86_400_000
 MINUTE_MS = 60_000
@@ -29,8 +31,8 @@ def vote(number: int, at: int) -> bytes:
         label=1,
         relevance=800_000,
         confidence=900_000,
-        fingerprint=f"{number // 2:016x}",
-        author="a" * 16,
+        fingerprint=make_id(str(number // 2))[:16],
+        author=make_id(str(number % 5_000))[:16],
         origin=Origin("texts.news.v1", 0, number),
         index=0,
         model="m/1",
@@ -72,7 +74,7 @@ def log() -> Log:
 
 
 def minute_rows(log: Log) -> set[str]:
-    return {key for key in log.rows if key.startswith("market|")}
+    return {key for key in log.rows if key.startswith("market|") and key != "market|past"}
 
 
 def test_no_row_is_too_large_and_a_restart_changes_nothing(log: Log) -> None:
@@ -97,8 +99,21 @@ def test_closing_leaves_as_many_rows_as_it_needs(log: Log) -> None:
     log.mark(BEGIN + 2 * MINUTE_MS)
     log.restart()
     minute = BEGIN // MINUTE_MS
-    assert minute_rows(log) == {f"market|{minute}", f"market|{minute}+1", f"market|{minute}+2"}
+    parts = range(1, 1 + -(-MANY // COPIES_IN_ROW))
+    assert minute_rows(log) == {f"market|{minute}", *(f"market|{minute}+{p}" for p in parts)}
     assert max(map(len, log.rows.values())) < LIMIT
+
+
+def test_what_no_text_is_compared_with_any_more_goes_early(log: Log) -> None:
+    log.mark(BEGIN + 2 * MINUTE_MS)
+    later = BEGIN + 31 * MINUTE_MS
+    log.votes(MANY, MANY + 1, later)
+    log.mark(later + 2 * MINUTE_MS)
+    windows, _ = log.restart()
+    assert minute_rows(log) == {f"market|{BEGIN // MINUTE_MS}", f"market|{later // MINUTE_MS}"}
+    assert isinstance(windows[-1], Window)
+    assert windows[-1].windows["8h"].texts == MANY + 1
+    assert 5_000 * 0.8 < windows[-1].windows["8h"].authors < 5_000 * 1.2
 
 
 def test_all_of_them_go_when_no_window_needs_the_minute(log: Log) -> None:

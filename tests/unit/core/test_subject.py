@@ -3,13 +3,13 @@
 from streams.core.fold import Fold
 from streams.core.records import MILLION, Kind, Origin
 from streams.core.subject import Subject
+from streams.core.sums import novelty
 from streams.core.votes import Marker, Vote
-from streams.core.windows import novelty
 
 BEGIN = 28_000_000
 
 
-def vote(number: int, minute: int, story: str = "s", seconds: int = 0) -> Vote:
+def vote(number: int, minute: int, story: str = "0" * 16, seconds: int = 0) -> Vote:
     return Vote(
         id=str(number),
         text_id=f"{number:016d}".ljust(32, "0"),
@@ -35,7 +35,7 @@ def close(subject: Subject, minute: int, *votes: Vote) -> int:
     """Close a minute with these votes; return the weight that they added."""
     for v in votes:
         subject.receive(v)
-    weight = subject.close(BEGIN + minute).w
+    weight = subject.close(BEGIN + minute)[0].tone.w
     if subject.closed is None or subject.closed < BEGIN + minute:
         subject.advance(BEGIN + minute)
     return weight
@@ -65,7 +65,7 @@ def test_a_late_copy_ranks_behind_those_already_closed() -> None:
     # late:           2nd               though minute 16 is closed and 0 lies 16 minutes back
     subject = Subject("market")
     close(subject, 0, vote(1, 0))
-    close(subject, 16, vote(2, 16, story="other"))
+    close(subject, 16, vote(2, 16, story="f" * 16))
     assert close(subject, 10, vote(3, 10)) == novelty(2)
     assert close(subject, 5, vote(4, 5)) == novelty(3)
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from streams.core.baseline import Days
 from streams.core.records import MILLION, Origin
 from streams.core.subject import Episode, Subject
+from streams.core.sums import Sums, Tone
 from streams.core.votes import Marker, Vote
-from streams.core.windows import Bucket, Sums
+from streams.core.windows import Bucket
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -70,27 +71,32 @@ def test_a_marker_comes_back_from_its_record(marker: Marker) -> None:
 def many(votes: int) -> Sums:
     """Return the sums of so many votes of the largest weight and score."""
     n, s = votes, MILLION
-    return Sums(n, n, 0, 0, n, n * s, n * s**2, n * s**2, n * s**2, n * s, n * s**2)
+    tone = [n * s, n * s**2, n * s**2, n * s**2]
+    return Sums.from_row([n, n, 0, 0, n, *tone, n * s, n * s**2, *tone])
 
 
 def test_a_minute_of_nine_million_votes_fits_its_row() -> None:
     bucket = Bucket(sums=many(9_000_000))
-    assert Bucket.from_rows(orjson.loads(orjson.dumps(bucket.to_rows()))) == bucket
+    assert Bucket.from_rows(1, orjson.loads(orjson.dumps(bucket.to_rows()))) == bucket
 
 
 def test_a_day_of_a_billion_votes_fits_its_row() -> None:
     days = Days()
     for sums in (many(10**9), many(3)):
-        days.add(19_000, sums)
-    days.add(19_001, Sums(1, 1, w=5, ws=-7))
-    row = orjson.loads(orjson.dumps(days.to_row()))
-    assert Days.from_row(row) == days
+        days.add(19_000 * 1440 + 1439, sums)
+    for day in (19_001, 19_002):
+        days.add(day * 1440, Sums(1, 1, tone=Tone(5, -7)))
+    read = Days.from_row(orjson.loads(orjson.dumps(days.to_row())))
+    assert read.by_day.keys() == {19_001, 19_002}
+    read.restore(orjson.loads(orjson.dumps(days.past_row())))
+    assert read == days
+    assert not days.past_moved
 
 
 def test_a_subject_comes_back_from_its_row() -> None:
     subject = Subject("ticker:AAPL")
     subject.advance(28_000_000)
-    subject.days.add(19_000, many(3))
+    subject.days.add(19_000 * 1440, many(3))
     subject.episodes["rule"] = Episode("id", 27_999_000, "8h", 3, "critical", 27_999_999)
     other = Subject("ticker:AAPL")
     other.restore_row(orjson.loads(orjson.dumps(subject.to_row())))
