@@ -28,7 +28,9 @@ VALID_SHARE: Final = 0.3
 UNLINKED_SHARE: Final = 0.25
 """Share of the texts in which only the target is marked, as where a dictionary lacks the others."""
 
-_SLOT = re.compile(r"\{(\w+)\}")
+SLOT: Final = re.compile(r"\{(\w+)\}")
+"""A slot of a template."""
+
 _ROLES = ("A", "B", "C")
 
 
@@ -43,26 +45,34 @@ def contrast_drafts(path: Path = TEMPLATES) -> list[Draft]:
     book = tomllib.loads(path.read_text(encoding="utf-8"))
     for name, template in book["template"].items():
         _check(name, template, book["fill"])
-    held_out = _held_out(book["template"])
+    apart = held_out(
+        {
+            name: [template[role] for role in _ROLES if role in template]
+            for name, template in book["template"].items()
+        }
+    )
     drafts: list[Draft] = []
     for name, template in book["template"].items():
-        split: Split = "valid" if name in held_out else "train"
+        split: Split = "valid" if name in apart else "train"
         for number in range(INSTANCES):
             drafts += _instance(f"{name}/{number}", template, book, name, split)
     return drafts
 
 
-def _held_out(templates: Mapping[str, Mapping[str, str]]) -> set[str]:
-    """Return the templates of the valid split: `VALID_SHARE` of each combination of labels."""
+def held_out(labels: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the templates of the valid split: `VALID_SHARE` of each combination of labels.
+
+    Args:
+        labels: By template, what its text says about its companies.
+    """
     kinds: dict[frozenset[str], list[str]] = {}
-    for name, template in templates.items():
-        labels = frozenset(template[role] for role in _ROLES if role in template)
-        kinds.setdefault(labels, []).append(name)
-    held_out: set[str] = set()
+    for name, given in labels.items():
+        kinds.setdefault(frozenset(given), []).append(name)
+    chosen: set[str] = set()
     for names in kinds.values():
         names.sort(key=lambda name: unit(f"contrast/{name}"))
-        held_out.update(names[: round(VALID_SHARE * len(names))])
-    return held_out
+        chosen.update(names[: round(VALID_SHARE * len(names))])
+    return chosen
 
 
 def _instance(
@@ -102,7 +112,7 @@ def _draw(key: str, choices: Sequence[object]) -> int:
 
 def _check(name: str, template: Mapping[str, str], fill: Mapping[str, Any]) -> None:
     roles = {role for role in _ROLES if role in template}
-    slots = set(_SLOT.findall(template["text"]))
+    slots = set(SLOT.findall(template["text"]))
     if unknown := slots - fill.keys() - roles - {role.lower() for role in roles}:
         raise ConfigurationError(f"contrast template {name}: unknown slots {sorted(unknown)}")
     if {slot.upper() for slot in slots & {*_ROLES, "a", "b", "c"}} != roles:

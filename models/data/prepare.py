@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from models.data.contrast import TEMPLATES, contrast_drafts
+from models.data import contrast, statements
 from models.data.duplicates import THRESHOLD, groups, leaks, near_duplicates
 from models.data.reading import Draft, read_set, unit
-from models.data.sets import CONTRAST, SETS, SetInfo
+from models.data.sets import CONTRAST, SETS, STATEMENTS, SetInfo
 from models.data.table import (
     MANIFEST,
     VERSION,
@@ -79,8 +79,9 @@ def prepare(
         raise ConfigurationError(f"no set is in {', '.join(sorted(unknown))}; known: en, zh")
     drafts, sets = _read(source, infos, all_licences, on_progress)
     if "en" in languages:
-        drafts += contrast_drafts()
-        sets[CONTRAST.name] = _entry(CONTRAST, TEMPLATES, {}, trains=True)
+        drafts += contrast.contrast_drafts() + statements.statement_drafts()
+        sets[CONTRAST.name] = _entry(CONTRAST, contrast.TEMPLATES, {}, trains=True)
+        sets[STATEMENTS.name] = _entry(STATEMENTS, statements.TEMPLATES, {}, trains=True)
     places: dict[_Document, _Place] = {}
     duplicates: dict[str, dict[str, int]] = {}
     leak_check = {"threshold": THRESHOLD, "texts": 0, "pairs": 0}

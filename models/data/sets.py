@@ -184,3 +184,20 @@ CONTRAST: Final = SetInfo(
     own_split=True,
 )
 """The pairs made by `models.data.contrast`; they have no file of their own."""
+
+STATEMENTS: Final = SetInfo(
+    name="statements",
+    title="Statements of companies",
+    attribution="written for Tickertone: models/data/statements.toml",
+    about="sentiment of sentences of reports and company news",
+    licence="Apache-2.0",
+    permissive=True,
+    channel="news",
+    task="sentiment",
+    entities="optional",
+    own_split=True,
+)
+"""The sentences made by `models.data.statements`."""
+
+WRITTEN: Final[Mapping[str, SetInfo]] = {one.name: one for one in (CONTRAST, STATEMENTS)}
+"""Sets made from templates of ours: they have no file, and no final figure counts them."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from models.data.sets import CONTRAST
+from models.data.sets import CONTRAST, WRITTEN
 from models.data.table import TABLE, TableRow, read_manifest, read_table
 from models.evaluation import calibration
 from models.evaluation.baselines import majority, word_guess, word_model
@@ -217,7 +217,7 @@ def _per_set(before: Judged, after: Judged) -> dict[str, dict[str, Any]]:
 
 def _in_domain(row: TableRow) -> bool:
     """Return whether a row is real text of a set that trains."""
-    return row.permissive and row.source != CONTRAST.name
+    return row.permissive and row.source not in WRITTEN
 
 
 def _open(where: str, out: Path, progress: Progress) -> CachedPredictor:

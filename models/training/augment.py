@@ -1,12 +1,14 @@
-"""Small changes of training texts that leave their meaning: typos, case, cashtags, lost words.
+"""Changes of training texts that leave their meaning: typos, case, cashtags, lost words, names.
 
 Role tokens are never touched. The same generator state gives the same text.
 """
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from models.data.names import invented
+from models.data.table import Span
 from models.training.config import Augmentation
 from streams.core.text import OTHER, TARGET
 
@@ -18,8 +20,24 @@ _ROLE = re.compile(f"({re.escape(TARGET)}|{re.escape(OTHER)})")
 _SHORTEST_TYPO = 4
 
 
-def augmented(text: str, options: Augmentation, rng: random.Random) -> str:
-    """Return the text, changed in each way with that way's probability. Never empty."""
+def augmented(
+    text: str,
+    options: Augmentation,
+    rng: random.Random,
+    names: Sequence[Span] = (),
+    known: Sequence[str] = (),
+) -> str:
+    """Return the text, changed in each way with that way's probability. Never empty.
+
+    Args:
+        text: As the model sees it.
+        options: The probabilities.
+        rng: What decides.
+        names: Places of companies that stand in the text by name, apart and in order.
+        known: Names that may stand there instead.
+    """
+    if names and rng.random() < options.names:
+        text = renamed(text, names, known, rng)
     for chance, change in (
         (options.cashtags, respelt_cashtags),
         (options.typos, mistyped),
@@ -48,6 +66,23 @@ def mistyped(text: str, rng: random.Random) -> str:
         )
     )
     return " ".join(words)
+
+
+def renamed(text: str, names: Sequence[Span], known: Sequence[str], rng: random.Random) -> str:
+    """Return the text with other names in these places, known or invented at even odds.
+
+    The same name becomes the same other one.
+    """
+    others: dict[str, str] = {}
+    parts: list[str] = []
+    at = 0
+    for start, end in names:
+        name = text[start:end]
+        if name not in others:
+            others[name] = rng.choice(known) if known and rng.random() < 0.5 else invented(rng)
+        parts += [text[at:start], others[name]]
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 def recased(text: str, rng: random.Random) -> str:

@@ -137,10 +137,12 @@ class Augmentation(_Part):
     """`$AAPL` becomes `AAPL`, `#AAPL` or `$aapl`"""
     dropped: Share = 0.0
     """one word in ten is left out"""
+    names: Share = 0.0
+    """companies that are shown without role tokens get other names"""
 
     def any(self) -> bool:
         """Return whether any text may be changed."""
-        return bool(self.typos or self.case or self.cashtags or self.dropped)
+        return any((self.typos, self.case, self.cashtags, self.dropped, self.names))
 
 
 class Vary(_Part):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerFast
 
-from models.data.table import Split, TableRow
+from models.data.table import Span, Split, TableRow
 from models.training.augment import augmented
 from models.training.config import Augmentation, Data, RunConfig
 from models.training.soft import SoftLabels
@@ -46,6 +46,8 @@ class Example:
     topic: int
     """class index, or `IGNORED`"""
     source: str
+    names: tuple[Span, ...] = ()
+    """where companies stand by name, though the table knows them: apart, in order"""
 
 
 def examples(rows: Iterable[TableRow], split: Split, options: Data) -> list[Example]:
@@ -88,6 +90,7 @@ def _plain(rows: Sequence[TableRow], share: float) -> Iterator[Example]:
                 SENTIMENTS.index(first.label),
                 IGNORED,
                 source,
+                tuple(sorted({*first.target, *first.others})),
             )
 
 
@@ -143,6 +146,7 @@ class Examples(Dataset[dict[str, Any]]):
         self._tokens = self._tokenised([one.text for one in given])
         self._soft = soft.rows_of([one.id for one in given]) if soft else None
         self._labels = soft
+        self._names = sorted({one.text[start:end] for one in given for start, end in one.names})
         self._epoch = 0
 
     def _tokenised(self, texts: list[str]) -> list[list[int]]:
@@ -169,7 +173,8 @@ class Examples(Dataset[dict[str, Any]]):
         tokens = self._tokens[index]
         if self._augmentation:
             rng = random.Random(f"{self._config.seed}/{self._epoch}/{one.id}")
-            tokens = self._tokenised([augmented(one.text, self._augmentation, rng)])[0]
+            text = augmented(one.text, self._augmentation, rng, one.names, self._names)
+            tokens = self._tokenised([text])[0]
         item = {
             "input_ids": tokens,
             "sentiment": one.sentiment,

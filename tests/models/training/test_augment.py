@@ -4,7 +4,14 @@ import random
 
 import pytest
 
-from models.training.augment import augmented, mistyped, recased, respelt_cashtags, shortened
+from models.training.augment import (
+    augmented,
+    mistyped,
+    recased,
+    renamed,
+    respelt_cashtags,
+    shortened,
+)
 from models.training.config import Augmentation
 
 TEXT = "[T] and $AAPL gain strongly as [O] reports dreadful quarterly numbers in $tsla land"
@@ -48,3 +55,22 @@ def test_a_change_comes_with_its_probability() -> None:
     options = Augmentation(case=0.3)
     changed = sum(augmented(TEXT, options, random.Random(seed)) != TEXT for seed in range(1000))
     assert 240 < changed < 360
+
+
+def test_a_name_becomes_the_same_other_name_at_all_its_places() -> None:
+    text = "Norvane buys Quillon; Norvane pays cash"
+    names = [(0, 7), (13, 20), (22, 29)]
+    seen = set()
+    for seed in range(100):
+        changed = renamed(text, names, ["Helix", "Vesper"], random.Random(seed))
+        first, rest = changed.split(" buys ")
+        assert rest.endswith(f"; {first} pays cash")
+        seen.add(first)
+    assert {"Helix", "Vesper"} < seen
+    assert len(seen) > 30
+
+
+def test_names_change_only_where_their_places_are_known() -> None:
+    options = Augmentation(names=1.0)
+    assert augmented(TEXT, options, random.Random(1)) == TEXT
+    assert augmented("Norvane rises", options, random.Random(1), [(0, 7)]) != "Norvane rises"
