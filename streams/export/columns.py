@@ -4,7 +4,7 @@ A row is flat: one per (subject, minute, window), or per text of its evidence. L
 have no place in a row, so the names of those that are left out are kept too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import NoneType, UnionType
@@ -72,8 +72,14 @@ _HELD: Final = {
 _TIMES: Final = {"event_time", "watermark", "closed_at"}
 
 
-def columns_of(model: type[BaseModel]) -> tuple[list[Column], list[str]]:
+def columns_of(
+    model: type[BaseModel], without: Collection[str] = ()
+) -> tuple[list[Column], list[str]]:
     """Return the columns of a record, and the names of its lists of records, in order.
+
+    Args:
+        model: The record.
+        without: Fields that get no column.
 
     Raises:
         TypeError: a field is of a type that has no place in a row.
@@ -81,7 +87,8 @@ def columns_of(model: type[BaseModel]) -> tuple[list[Column], list[str]]:
     found: list[Column] = []
     lists: list[str] = []
     for name, field in model.model_fields.items():
-        _add(name, (name,), field.annotation, found, lists)
+        if name not in without:
+            _add(name, (name,), field.annotation, found, lists)
     return found, lists
 
 
@@ -119,8 +126,6 @@ def _kind(name: str, annotation: Any) -> Kind:
     raise TypeError(f"{name}: {annotation} has no place in a row")
 
 
-_VALUES, LEFT_OUT = columns_of(WindowValues)
-_EVIDENCE, _ = columns_of(Evidence)
 _HEAD: Final = (
     Column("subject", Kind.TEXT, ("subject",)),
     Column("minute", Kind.INTEGER, ("minute",)),
@@ -128,11 +133,12 @@ _HEAD: Final = (
     Column("window", Kind.TEXT, ()),
     Column("revision", Kind.INTEGER, ("revision",)),
 )
-_TAIL: Final = tuple(
-    Column(name, _kind(name, field.annotation), (name,))
-    for name, field in Window.model_fields.items()
-    if name not in {column.name for column in _HEAD} | {"windows"}
-)
+_VALUES, _LISTS = columns_of(WindowValues)
+_TAIL, _MORE_LISTS = columns_of(Window, {"windows", *(column.name for column in _HEAD)})
+_EVIDENCE, _ = columns_of(Evidence)
+
+LEFT_OUT: Final = (*_LISTS, *_MORE_LISTS)
+"""Fields that have no place in a row: lists of records."""
 
 ROW: Final = (*_HEAD, *_VALUES, *_TAIL)
 """Columns of the windows' file."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.core.records import Alert, Evidence, Opinion, Sentiment, Source
+from streams.core.records import Alert, Evidence, Opinion, Sentiment, Source, Window
 from streams.gateway.feed import Event
 
 MINUTE_MS = 60_000
@@ -76,6 +76,38 @@ class WindowPage(_Shape):
 
     subject: str
     items: list[WindowItem]
+
+
+class HistoryPoint(_Shape):
+    """A window's main numbers as of an earlier minute, for a line."""
+
+    minute: int = Field(description="The closed minute, in minutes since the epoch.")
+    end: int = Field(description="End of that minute and of the window.")
+    index: float | None = Field(description="Original index.")
+    low: float | None = Field(description="Lower end of its 95 % interval.")
+    high: float | None = Field(description="Upper end of it.")
+    texts: int = Field(description="Texts that count.")
+
+
+class History(_Shape):
+    """One window of a subject over time."""
+
+    window: str = Field(description="Its length.")
+    every: int = Field(description="Of each stretch of so many minutes the last is shown.")
+    items: list[HistoryPoint] = Field(description="Oldest first; minutes without a text are none.")
+
+
+class SubjectDetail(_Shape):
+    """Where a subject stands and how it came there."""
+
+    id: str = Field(description="The subject.", examples=["ticker:AAPL"])
+    kind: Literal["ticker", "topic", "market"] = Field(description="What it is.")
+    name: str = Field(description="A name for people.", examples=["Apple"])
+    open_alerts: int = Field(description="Alerts that are not resolved.")
+    latest: Window | None = Field(
+        description="Its newest record of windows.v1, as it stands there; null before the first."
+    )
+    history: History
 
 
 class TextItem(_Shape):
@@ -191,6 +223,15 @@ def alert_event(alert: Alert, offset: int) -> Event:
         "alert": alert_item(alert).model_dump(),
     }
     return Event(offset, alert.event_id, orjson.dumps(payload))
+
+
+def history_point(compact: bytes, window: str) -> HistoryPoint | None:
+    """Return a window's numbers out of what the store keeps of a minute, if it has that window."""
+    fields = orjson.loads(compact)
+    values = fields["windows"].get(window)
+    if values is None:
+        return None
+    return HistoryPoint(minute=fields["minute"], end=fields["end"], **values)
 
 
 def text_item(opinion: Opinion, subject: str) -> TextItem:
