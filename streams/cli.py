@@ -23,10 +23,10 @@ from streams.connectors.replay import ReplayReport, replay
 from streams.core.actions import Action
 from streams.core.entities import SHIPPED, EntityIndex
 from streams.core.errors import (
-    BrokerUnreachable,
     ConfigurationError,
     Reason,
     TickertoneError,
+    Unreachable,
     leaves,
 )
 from streams.core.topics import Names
@@ -35,7 +35,7 @@ from streams.demo import run_demo
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import accepted_table, check_ledger
 from streams.offline import differing, fold_votes, published_windows
-from streams.readings import export_windows
+from streams.readings import export_windows, show_subject
 from streams.settings import Settings
 from streams.settings_check import describe
 from streams.terminal import answered, connected, console, errors, load
@@ -59,6 +59,7 @@ accept_app = typer.Typer(
     no_args_is_help=True, help="Go on in spite of a loss; kept with your name."
 )
 app.add_typer(accept_app, name="accept")
+app.command("subject")(show_subject)
 app.command("export")(export_windows)
 
 
@@ -70,7 +71,7 @@ def main() -> None:
         app()
     except ConfigurationError as error:
         errors.print(f"[red]tickertone:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)
+        sys.exit(3 if isinstance(error, Unreachable) else 2)
     except (TickertoneError, BaseExceptionGroup) as error:
         for one in leaves(error):
             message = f"[red]tickertone:[/] {type(one).__name__}: {one}"

@@ -1,10 +1,15 @@
 """The commands that read what the service has found out: `subject` and `export`."""
 
 import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streams.adapters.clock import now_ms
@@ -15,9 +20,75 @@ from streams.core.topics import Names
 from streams.core.windows import WINDOWS
 from streams.export.files import check_target
 from streams.export.windows import SETTLED_MS, Report, Wanted, export, moment
-from streams.terminal import connected, console, errors
+from streams.subject_view import draw_subject, fetch_subject, parse_subject
+from streams.terminal import connected, console, errors, gateway_url, load
 
-_LENGTHS = ", ".join(WINDOWS)
+_LENGTHS: Final = ", ".join(WINDOWS)
+_WATCH_S: Final = 5.0
+
+
+def show_subject(
+    name: Annotated[str, typer.Argument(help="AAPL, $aapl, topic:earnings or market.")],
+    window: Annotated[str, typer.Option(help=f"One of {_LENGTHS}.")] = "8h",
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the gateway, such as http://127.0.0.1:8080.",
+            show_default="of `tickertone up` here, else of the settings",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What the gateway answers.")] = False,
+    watch: Annotated[bool, typer.Option(help="Again every 5 seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Show where a subject stands: index, interval, buzz, tone against its own usual, evidence.
+
+    The bar runs from −1 to +1: the index ● in its 95 % interval, the usual tone ┊. The frame is red
+    or green where the whole interval lies below or above the usual tone.
+    """
+    subject, (length,) = _subject(name), _windows([window])
+    settings = load()
+    gateway = url or gateway_url(settings)
+
+    def ask() -> bytes:
+        return asyncio.run(fetch_subject(gateway, subject, length))
+
+    def show(body: bytes) -> None:
+        if as_json:
+            print(body.decode())  # noqa: T201 - as it came, without colours or folds
+        else:
+            console.print(draw_subject(parse_subject(body), length))
+
+    if not watch:
+        show(ask())
+    elif as_json or not console.is_terminal:
+        _repeat(ask, show)
+    else:
+        _live(ask, length)
+
+
+def _repeat(ask: Callable[[], bytes], show: Callable[[bytes], None]) -> None:
+    """Show every answer that differs from the one before."""
+    shown = b""
+    with suppress(KeyboardInterrupt):
+        while True:
+            answer = ask()
+            if answer != shown:
+                show(answer)
+                shown = answer
+            time.sleep(_WATCH_S)
+
+
+def _live(ask: Callable[[], bytes], window: str) -> None:
+    """Keep the panel on the screen; a gateway that is away is waited for."""
+    panel = draw_subject(parse_subject(ask()), window)
+    with suppress(KeyboardInterrupt), Live(panel, console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(_WATCH_S)
+            try:
+                panel = draw_subject(parse_subject(ask()), window)
+                live.update(panel, refresh=True)
+            except ConfigurationError as error:
+                live.update(Group(panel, f"[yellow]waiting:[/] {error}"), refresh=True)
 
 
 def export_windows(

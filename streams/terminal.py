@@ -45,6 +45,15 @@ def connected() -> Settings:
     return answered(settings)
 
 
+def gateway_url(settings: Settings) -> str:
+    """Return where the gateway is: that of a running `tickertone up`, else that of the settings."""
+    stack = running_stack(settings.run_dir)
+    if stack is not None:
+        return str(stack["gateway"])
+    host, port = settings.gateway.host, settings.gateway.port
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def answered(settings: Settings) -> Settings:
     """Return the settings once their broker answers, if they name one.
 
