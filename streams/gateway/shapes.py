@@ -9,7 +9,18 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.core.records import Alert, Evidence, Opinion, Sentiment, Source, Window
+from streams.core.records import (
+    Alert,
+    Evidence,
+    Move,
+    Numbers,
+    Opinion,
+    Sentiment,
+    Source,
+    State,
+    Verdict,
+    Window,
+)
 from streams.gateway.feed import Event
 
 MINUTE_MS = 60_000
@@ -39,26 +50,6 @@ class SubjectPage(_Shape):
     next: str | None = Field(description="Pass it as `cursor` for the next page; null at the end.")
 
 
-class Numbers(_Shape):
-    """One window's numbers; null where there is no evidence."""
-
-    texts: int = Field(description="Texts that count.")
-    stories: int = Field(description="Different stories among them.")
-    negative: int
-    neutral: int
-    positive: int
-    index: float | None = Field(
-        description="Original index: a story's n-th copy weighs 0.75^(n-1)."
-    )
-    echo_index: float | None = Field(description="Echo index: every copy weighs the same.")
-    low: float | None = Field(description="Lower end of the 95 % interval of the original index.")
-    high: float | None = Field(description="Upper end of it.")
-    effective: float = Field(description="Effective sample, (Σw)²/Σw².")
-    baseline: float | None = Field(description="The subject's own tone over the last 30 days.")
-    z_tone: float | None = Field(description="Tone against the baseline.")
-    z_volume: float | None = Field(description="Volume against the subject's usual volume.")
-
-
 class WindowItem(_Shape):
     """All windows of a subject as of a closed minute."""
 
@@ -66,6 +57,9 @@ class WindowItem(_Shape):
     end: int = Field(description="End of that minute and of the windows.")
     revision: int = Field(description="Grows when late texts change the minute.")
     windows: dict[str, Numbers] = Field(description="By length: 5m, 30m, 8h, 24h.")
+    s: float | None = Field(None, description="Decayed sum of scores of 24 hours.")
+    s_score: float | None = Field(None, description="Its z against the subject's own 20 days.")
+    s_delta: float | None = Field(None, description="S-Score less that of 15 minutes before.")
     watermark: int = Field(description="Event time up to which texts had been seen.")
     model: str = Field(description="Name and version of the model.")
     closed_at: int = Field(description="Wall clock at which the record was made.")
@@ -87,6 +81,8 @@ class HistoryPoint(_Shape):
     low: float | None = Field(description="Lower end of its 95 % interval.")
     high: float | None = Field(description="Upper end of it.")
     texts: int = Field(description="Texts that count.")
+    buzz: float | None = Field(None, description="Stories against the usual; 1 is as usual.")
+    state: State = Field("ok", description="What the numbers are worth.")
 
 
 class History(_Shape):
@@ -150,8 +146,11 @@ class AlertItem(_Shape):
     minute: int = Field(description="The minute this revision speaks of.")
     end: int = Field(description="End of that minute, in milliseconds.")
     summary: str = Field(description="A sentence for people.")
+    verdict: Verdict = Field("unconfirmed", description="Of the stories behind the move.")
     numbers: Numbers
-    evidence: list[Evidence] = Field(description="The texts that weighed most.")
+    move: Move | None = Field(None, description="How far the index moved, and why; adds up.")
+    contributions: list[Evidence] = Field([], description="The texts that moved it most.")
+    evidence: list[Evidence] = Field(description="The stories that pulled it furthest down.")
     model: str
     stages: dict[str, int] = Field(
         description="When the newest text was published, ingested, scored, and the alert raised."
