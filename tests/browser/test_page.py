@@ -295,8 +295,10 @@ async def test_page_shows_alerts_and_draws_the_chart(
     await write(
         "alerts.v1", alert("ticker:TSLA", "Tesla", last, 420, revision=1, severity="critical")
     )
-    await write("alerts.v1", alert("ticker:NVDA", "Nvidia", last, 1))
+    spread = alert("ticker:NVDA", "Nvidia", last, 1, verdict="coordinated")
+    await write("alerts.v1", spread)
     await expect(page.locator(".alert").first).to_contain_text("Nvidia: 212 texts")
+    await expect(page.get_by_text("coordinated", exact=True)).to_have_count(1)
     await expect(page.locator(".alert[data-severity=critical]")).to_have_count(2)
 
     # Another subject is found by name, with the keyboard alone.

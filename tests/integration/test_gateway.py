@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +24,7 @@ from streams.gateway import app as gateway_app
 from streams.gateway.app import create_app, serve
 from streams.gateway.feed import Feed
 from streams.settings import GatewaySettings, KafkaSettings, Settings
+from streams.subject_view import draw_subject, fetch_subject, parse_subject
 
 FIRST_MINUTE = 29_000_000
 
@@ -379,6 +383,30 @@ async def test_a_subject_shows_its_newest_record_and_a_short_history(settings: S
         unknown = await client.get("/v1/subjects/ticker:NAW")
         assert unknown.status_code == 404
         assert unknown.json()["detail"].endswith("Near: ticker:NWA.")
+
+        gateway = str(client.base_url)
+        said = await asyncio.to_thread(run, "subject", "$nwa", "--url", gateway, "--json")
+        asked = await client.get("/v1/subjects/ticker:NWA?points=48&every=30")
+        assert (said.returncode, json.loads(said.stdout)) == (0, asked.json())
+        panel = draw_subject(parse_subject(await fetch_subject(gateway, "ticker:NWA", "8h")), "8h")
+        assert str(panel.title) == "ticker:NWA"
+        with pytest.raises(
+            ConfigurationError, match=r"'ticker:NAW' has come yet\. Near: ticker:NWA"
+        ):
+            await fetch_subject(gateway, "ticker:NAW", "8h")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line, far from settings and running stacks."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("TICKERTONE")}
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *words],
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 async def test_without_a_broker_it_says_so(unused_tcp_port_factory: Callable[[], int]) -> None:
