@@ -389,7 +389,7 @@ async def test_a_subject_shows_its_newest_record_and_a_short_history(settings: S
         asked = await client.get("/v1/subjects/ticker:NWA?points=48&every=30")
         assert (said.returncode, json.loads(said.stdout)) == (0, asked.json())
         panel = draw_subject(parse_subject(await fetch_subject(gateway, "ticker:NWA", "8h")), "8h")
-        assert str(panel.title) == "ticker:NWA"
+        assert str(panel.title) == "NWA · ticker:NWA · 8h"
         with pytest.raises(
             ConfigurationError, match=r"'ticker:NAW' has come yet\. Near: ticker:NWA"
         ):
