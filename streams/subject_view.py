@@ -116,7 +116,7 @@ def draw_subject(detail: SubjectDetail, window: str) -> Panel:
 def _lines(latest: Window, values: WindowValues) -> Iterator[tuple[str, str]]:
     """Yield (label, what it says), without what nothing is known of."""
     end = _clock((latest.minute + 1) * MINUTE_MS)
-    complete = f"texts complete to {_clock(latest.watermark)[-9:]}"
+    complete = f"texts complete to {_near(latest.watermark, end)}"
     yield "as of", f"{end}, {complete}, revision {latest.revision}, {printable(latest.model)}"
     yield "state", STATES[values.state]
     if values.index is not None:
@@ -140,16 +140,20 @@ def _lines(latest: Window, values: WindowValues) -> Iterator[tuple[str, str]]:
     if values.move:
         yield "move", _move(values.move)
     for echo in latest.echoes:
-        told = f"{echo.copies} copies by {echo.authors} authors, {echo.verdict}"
+        by = _count(echo.authors, "author", "authors")
+        told = f"{echo.copies:,} copies by {by}, {echo.verdict}"
         yield "told again", f"{told}: {printable(echo.snippet)}"
 
 
 def _buzz(values: WindowValues) -> str:
-    stories = f"{values.stories:,} stor{'y' if values.stories == 1 else 'ies'}"
+    stories = _count(values.stories, "story", "stories")
     if values.buzz is None or values.expected is None:
         return f"{stories}; what is usual is not known yet"
-    rare = "" if values.rarity is None else f", so many once in {10**values.rarity:,.0f} windows"
-    return f"{values.buzz:.1f} × usual: {stories} for {values.expected:.1f}{rare}"
+    z = "" if values.z_volume is None else f" ({_signed(values.z_volume, 1)}σ)"
+    rarity = values.rarity or 0.0
+    rare = f", so many once in {10**rarity:,.0f} windows" if rarity >= 1 else ""
+    usual = f"{values.expected:,.{1 if values.expected >= 1 else 2}f}"
+    return f"{values.buzz:.1f} × usual{z}: {stories} for {usual}{rare}"
 
 
 def _texts(values: WindowValues) -> str:
@@ -170,9 +174,9 @@ def _spread(values: WindowValues) -> Iterator[str]:
     if values.echo is not None:
         yield f"{values.echo:.0%} copies"
     if values.authors:
-        yield f"{values.authors:,} authors"
+        yield _count(values.authors, "author", "authors")
     if values.channels:
-        yield f"{values.channels:,} channels"
+        yield _count(values.channels, "channel", "channels")
     if values.dispersion is not None:
         yield f"dispersion {values.dispersion:.2f}"
 
@@ -194,12 +198,11 @@ def _evidence(latest: Window, values: WindowValues) -> Table:
         title_justify="left",
         title_style="dim",
     )
-    day = _clock(latest.minute * MINUTE_MS)[:10]
+    end = _clock((latest.minute + 1) * MINUTE_MS)
     for text in values.evidence:
-        when = _clock(text.event_time)
         moves = "–" if text.contribution is None else _signed(text.contribution / 1_000_000, 3)
         cells = (
-            when[11:16] if when.startswith(day) else when[5:16],
+            _near(text.event_time, end).removesuffix(" UTC"),
             _signed(text.score),
             f"{text.weight:.2f}",
             moves,
@@ -276,6 +279,16 @@ def _strength(score: float) -> str:
 
 def _signed(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _near(milliseconds: int, clock: str) -> str:
+    """Return a time, without its day where that is the one of another time."""
+    found = _clock(milliseconds)
+    return found[11:] if found[:10] == clock[:10] else found
 
 
 def _clock(milliseconds: int) -> str:

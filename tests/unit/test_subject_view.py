@@ -90,7 +90,7 @@ def test_every_number_of_the_window_is_on_the_screen() -> None:
         "−0.56 [−0.73, −0.38]; −0.61 with every copy in full",
         "+0.03, this is −4.2σ from it",
         "−2.31 (significant), −0.42 in 15 min",
-        "3.8 × usual: 13 stories for 3.1, so many once in 1,000 windows",
+        "3.8 × usual (+16.0σ): 13 stories for 3.1, so many once in 1,000 windows",
         "40: 31 negative, 6 neutral, 3 positive; disagreement 0.18",
         "68% copies, 25 authors, 4 channels, dispersion 0.62",
         "−0.31 against social media (−1.2σ)",
@@ -102,6 +102,14 @@ def test_every_number_of_the_window_is_on_the_screen() -> None:
         assert said in shown, shown
     (row,) = (line for line in shown.splitlines() if "tumble" in line)
     assert row.strip("│ ").split()[:6] == ["14:10", "−0.97", "0.90", "−0.081", "3", "coordinated"]
+
+
+def test_days_are_told_apart_and_what_is_usual_is_not_called_rare() -> None:
+    old = values().evidence[0].model_copy(update={"event_time": (MINUTE - 1440) * 60_000})
+    shown = drawn(detail(values(evidence=[old], rarity=0.4, expected=0.02, stories=1, authors=1)))
+    assert "2026-10-14 14:10" in shown
+    assert ": 1 story for 0.02 " in shown
+    assert "1 author," in shown
 
 
 def test_texts_cannot_steer_the_terminal() -> None:
