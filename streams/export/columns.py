@@ -6,7 +6,7 @@ have no place in a row, so the names of those that are left out are kept too.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,7 @@ from streams.core.windows import WINDOWS
 MINUTE_MS: Final = 60_000
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What the cells of a column hold; any may be empty."""
 
     TEXT = "text"
@@ -60,6 +60,18 @@ class Column:
         if type(value) is not _HELD[self.kind]:
             raise ValueError(f"{self.name}: not {self.kind.value}")
         return value
+
+
+def _cells(columns: Iterable[Column], values: Any) -> list[Any]:
+    """Return the cells of a row; the usual case, a field of the record itself, at once."""
+    if not isinstance(values, Mapping):
+        raise ValueError("no object")
+    found: list[Any] = []
+    for column in columns:
+        value = values.get(column.path[0])
+        usual = value is None or (type(value) is _HELD[column.kind] and len(column.path) == 1)
+        found.append(value if usual else column.read(values))
+    return found
 
 
 _HELD: Final = {
@@ -157,9 +169,9 @@ def rows(record: Mapping[str, Any], windows: Iterable[str] = WINDOWS) -> Iterato
     Raises:
         ValueError: the record is not what windows.v1 promises.
     """
-    tail = [column.read(record) for column in _TAIL]
+    tail = _cells(_TAIL, record)
     for head, values in _parts(record, windows):
-        yield [*head, *(column.read(values) for column in _VALUES), *tail]
+        yield [*head, *_cells(_VALUES, values), *tail]
 
 
 def evidence_rows(
@@ -172,7 +184,7 @@ def evidence_rows(
     """
     for head, values in _parts(record, windows):
         for rank, text in enumerate(values.get("evidence") or (), 1):
-            yield [*head, rank, *(column.read(text) for column in _EVIDENCE)]
+            yield [*head, rank, *_cells(_EVIDENCE, text)]
 
 
 def _parts(
