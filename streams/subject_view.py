@@ -5,6 +5,7 @@ The numbers are those of the window record, rounded; nothing is computed anew.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Final
 from urllib.parse import quote
 
@@ -199,8 +200,9 @@ def _evidence(latest: Window, values: WindowValues) -> Table:
         title_style="dim",
     )
     end = _clock((latest.minute + 1) * MINUTE_MS)
-    for text in values.evidence:
-        moves = "–" if text.contribution is None else _signed(text.contribution / 1_000_000, 3)
+    added = values.move.contributions if values.move else ()
+    for text, part in zip_longest(values.evidence, added[: len(values.evidence)]):
+        moves = "–" if part is None else _signed(part / 1_000_000, 3)
         cells = (
             _near(text.event_time, end).removesuffix(" UTC"),
             _signed(text.score),

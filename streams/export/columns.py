@@ -1,12 +1,13 @@
 """The columns of the files, derived from the records: a number that joins a record joins the file.
 
-A row is flat: one per (subject, minute, window), or per text of its evidence. Lists of records
-have no place in a row, so the names of those that are left out are kept too.
+A row is flat: one per (subject, minute, window), or per text of its evidence. Lists have no place
+in a row; their names are kept, so that a test can say which are left out.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -87,7 +88,7 @@ _TIMES: Final = {"event_time", "watermark", "closed_at"}
 def columns_of(
     model: type[BaseModel], without: Collection[str] = ()
 ) -> tuple[list[Column], list[str]]:
-    """Return the columns of a record, and the names of its lists of records, in order.
+    """Return the columns of a record, and the names of its lists, in order.
 
     Args:
         model: The record.
@@ -112,7 +113,7 @@ def _add(
         annotation = kinds[0] if len(kinds) == 1 else annotation
     if get_origin(annotation) is Literal:
         annotation = str
-    if get_origin(annotation) is list and _is_record(get_args(annotation)[0]):
+    if get_origin(annotation) in (list, tuple):
         lists.append(name)
     elif _is_record(annotation):
         for part, field in annotation.model_fields.items():
@@ -150,13 +151,19 @@ _TAIL, _MORE_LISTS = columns_of(Window, {"windows", *(column.name for column in 
 _EVIDENCE, _ = columns_of(Evidence)
 
 LEFT_OUT: Final = (*_LISTS, *_MORE_LISTS)
-"""Fields that have no place in a row: lists of records."""
+"""Fields that have no place in a row of the windows' file: lists."""
 
 ROW: Final = (*_HEAD, *_VALUES, *_TAIL)
 """Columns of the windows' file."""
 
-EVIDENCE_ROW: Final = (*_HEAD, Column("rank", Kind.INTEGER, ()), *_EVIDENCE)
-"""Columns of the evidence's file; rank 1 is the strongest text."""
+EVIDENCE_ROW: Final = (
+    *_HEAD,
+    Column("rank", Kind.INTEGER, ()),
+    Column("contribution", Kind.INTEGER, ()),
+    *_EVIDENCE,
+)
+"""Columns of the evidence's file; rank 1 is the strongest text, and `contribution` what it adds to
+the move of the index, in 10⁻⁶."""
 
 
 def rows(record: Mapping[str, Any], windows: Iterable[str] = WINDOWS) -> Iterator[list[Any]]:
@@ -183,8 +190,12 @@ def evidence_rows(
         ValueError: the record is not what windows.v1 promises.
     """
     for head, values in _parts(record, windows):
-        for rank, text in enumerate(values.get("evidence") or (), 1):
-            yield [*head, rank, *_cells(_EVIDENCE, text)]
+        texts = values.get("evidence") or ()
+        moves = (values.get("move") or {}).get("contributions") or ()
+        for rank, (text, added) in enumerate(zip_longest(texts, moves[: len(texts)]), 1):
+            if added is not None and type(added) is not int:
+                raise ValueError("contributions: not integer")
+            yield [*head, rank, added, *_cells(_EVIDENCE, text)]
 
 
 def _parts(

@@ -149,7 +149,7 @@ class AlertItem(_Shape):
     verdict: Verdict = Field("unconfirmed", description="Of the stories behind the move.")
     numbers: Numbers
     move: Move | None = Field(None, description="How far the index moved, and why; adds up.")
-    contributions: list[Evidence] = Field([], description="The texts that moved it most.")
+    movers: list[Evidence] = Field([], description="The texts of the move's contributions.")
     evidence: list[Evidence] = Field(description="The stories that pulled it furthest down.")
     model: str
     stages: dict[str, int] = Field(

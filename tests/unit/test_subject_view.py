@@ -33,12 +33,13 @@ MINUTE = 29_867_890  # closed at 2026-10-15 14:11 UTC
 def values(**changes: Any) -> WindowValues:
     text = Evidence(
         text_id="a" * 32, event_time=MINUTE * 60_000, channel="wire", score=-0.97, weight=0.9,
-        origin=Origin("texts.news.v1", 0, 1), contribution=-81_234, story="f", copies=3, authors=2,
+        origin=Origin("texts.news.v1", 0, 1), story="f", copies=3, authors=2,
         verdict="coordinated", snippet="Ampervale shares tumble \x1b[31mafter a fire",
     )  # fmt: skip
     move = Move(
         since="window", before=-100_000, now=-560_000, total=-460_000, volume=-200_000,
-        tone=-240_000, novelty=-20_000, remainder=0, remaining_texts=37,
+        tone=-240_000, novelty=-20_000, contributions=(-81_234,), remainder=-378_766,
+        remaining_texts=37,
     )  # fmt: skip
     fields = {
         "texts": 40, "stories": 13, "negative": 31, "neutral": 6, "positive": 3, "index": -0.56,

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
-from streams.core.records import Evidence, Origin, Window, WindowValues
+from streams.core.records import Evidence, Move, Origin, Window, WindowValues
 from streams.export.columns import (
     EVIDENCE_ROW,
     LEFT_OUT,
@@ -27,7 +27,12 @@ def record(**changes: Any) -> dict[str, Any]:
         text_id="a" * 32, event_time=60_000, channel="wire", score=-0.5, weight=0.25,
         origin=Origin("texts.news.v1", 1, 7), copies=3, snippet='Nordwind, "grounded"\n',
     )  # fmt: skip
+    move = Move(
+        since="window", before=0, now=-500_000, total=-500_000, volume=0, tone=-500_000, novelty=0,
+        contributions=(-500, 20), remainder=-499_520, remaining_texts=0,
+    )  # fmt: skip
     numbers = {**plain, **counts, "index": -0.5, "effective": 1.0, "evidence": [text, text]}
+    numbers["move"] = move
     window = Window.model_construct(
         subject="ticker:NWA", minute=5, revision=2, watermark=400_000, model="opinion/1",
         closed_at=1_000, windows=dict.fromkeys(("24h", "5m"), numbers),
@@ -41,8 +46,8 @@ def test_every_field_of_a_window_is_a_column_or_left_out_on_purpose() -> None:
     assert len(names) == len(set(names))
     fields = {*WindowValues.model_fields, *Window.model_fields} - {"windows"}
     missing = {f for f in fields if not any(n == f or n.startswith(f"{f}_") for n in names)}
-    assert missing == set(LEFT_OUT)
-    assert "evidence" in LEFT_OUT
+    assert missing == {"evidence", "echoes"}
+    assert set(LEFT_OUT) == missing | {"move_contributions"}
 
 
 def test_a_record_becomes_a_row_per_window_the_shortest_first() -> None:
@@ -58,7 +63,7 @@ def test_a_record_becomes_a_row_per_window_the_shortest_first() -> None:
 def test_evidence_becomes_a_row_per_text_in_its_order() -> None:
     names = [column.name for column in EVIDENCE_ROW]
     found = [dict(zip(names, row, strict=True)) for row in evidence_rows(record(), ["5m"])]
-    assert [row["rank"] for row in found] == [1, 2]
+    assert [(row["rank"], row["contribution"]) for row in found] == [(1, -500), (2, 20)]
     one = found[0]
     assert (one["origin_topic"], one["origin_offset"]) == ("texts.news.v1", 7)
     assert (one["score"], one["copies"], one["end"]) == (-0.5, 3, 360_000)
@@ -67,7 +72,7 @@ def test_evidence_becomes_a_row_per_text_in_its_order() -> None:
 def test_a_field_that_an_older_record_lacks_is_empty() -> None:
     old = record()
     for values in old["windows"].values():
-        del values["z_volume"]
+        del values["z_volume"], values["move"]
         values["evidence"] = [{"text_id": "b" * 32}]
     (row, _) = rows(old)
     assert row[[c.name for c in ROW].index("z_volume")] is None
@@ -85,6 +90,7 @@ def test_a_field_that_an_older_record_lacks_is_empty() -> None:
         {"windows": {"5m": []}},
         {"windows": {"5m": {"index": "high"}}},
         {"windows": {"5m": {"texts": 1.5}}},
+        {"windows": {"5m": {"move": {"total": "far"}}}},
         {"closed_at": 1.5},
     ],
 )
