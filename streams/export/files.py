@@ -16,7 +16,7 @@ from streams.export.columns import Column, Kind
 
 CSV: Final = ".csv"
 PARQUET: Final = ".parquet"
-ROWS_IN_GROUP: Final = 50_000
+ROWS_IN_GROUP: Final = 20_000
 """Rows of a Parquet row group, which are in memory at once."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
