@@ -38,7 +38,9 @@ def show_subject(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What the gateway answers.")] = False,
-    watch: Annotated[bool, typer.Option(help="Again every 5 seconds, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every 5 seconds, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Show where a subject stands: index, interval, buzz, tone against its own usual, evidence.
 
