@@ -11,25 +11,22 @@ from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from streams.adapters.actions import lost_place, read_actions, write_action
-from streams.adapters.broker_probe import wait_for_broker
 from streams.adapters.clock import now_ms
 from streams.adapters.kafka_admin import apply_plan, ensure_topics, plan_apply
-from streams.adapters.logs import configure_logs
 from streams.adapters.state_log import read_written
 from streams.connectors.replay import ReplayReport, replay
 from streams.core.actions import Action
 from streams.core.entities import SHIPPED, EntityIndex
 from streams.core.errors import (
-    BrokerUnreachable,
     ConfigurationError,
     Reason,
     TickertoneError,
+    Unreachable,
     leaves,
 )
 from streams.core.topics import Names
@@ -38,9 +35,11 @@ from streams.demo import run_demo
 from streams.embedded.supervisor import Supervisor
 from streams.ledger import accepted_table, check_ledger
 from streams.offline import differing, fold_votes, published_windows
+from streams.readings import export_windows, show_subject
 from streams.settings import Settings
-from streams.settings_check import describe, load_settings
-from streams.up import running_stack, start_stack
+from streams.settings_check import describe
+from streams.terminal import answered, connected, console, errors, load
+from streams.up import start_stack
 from streams.worker import load_rules, run_aggregate, run_score
 
 app = typer.Typer(
@@ -60,8 +59,8 @@ accept_app = typer.Typer(
     no_args_is_help=True, help="Go on in spite of a loss; kept with your name."
 )
 app.add_typer(accept_app, name="accept")
-console = Console()
-errors = Console(stderr=True)
+app.command("subject")(show_subject)
+app.command("export")(export_windows)
 
 
 def main() -> None:
@@ -72,7 +71,7 @@ def main() -> None:
         app()
     except ConfigurationError as error:
         errors.print(f"[red]tickertone:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)
+        sys.exit(3 if isinstance(error, Unreachable) else 2)
     except (TickertoneError, BaseExceptionGroup) as error:
         for one in leaves(error):
             message = f"[red]tickertone:[/] {type(one).__name__}: {one}"
@@ -82,36 +81,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def _settings() -> Settings:
-    settings = load_settings()
-    configure_logs(settings.log_json)
-    return settings
-
-
-def _connected() -> Settings:
-    """Return settings that name a broker: the given one, else that of a running `tickertone up`."""
-    settings = _settings()
-    if settings.kafka.bootstrap is None:
-        stack = running_stack(settings.run_dir)
-        if stack is None:
-            raise ConfigurationError(
-                "no broker: set TICKERTONE_KAFKA__BOOTSTRAP, or start `tickertone up` beside this"
-            )
-        triton = settings.triton.model_copy(update={"url": stack.pop("triton")})
-        kafka = settings.kafka.model_copy(update=stack)
-        settings = settings.model_copy(update={"kafka": kafka, "triton": triton})
-    return _answered(settings)
-
-
-def _answered(settings: Settings) -> Settings:
-    """Return the settings once their broker answers, if they name one."""
-    if settings.kafka.bootstrap is not None:
-        wait_for_broker(settings.kafka.bootstrap)
-    return settings
-
-
 def _worker(run: Callable[[Settings], None]) -> None:
-    settings = _connected()
+    settings = connected()
     ensure_topics(settings.kafka)
     run(settings)
 
@@ -133,7 +104,7 @@ def gateway() -> None:
     """Run the gateway: REST, live stream and the page."""
     from streams.gateway.app import serve
 
-    settings = _connected()
+    settings = connected()
     ensure_topics(settings.kafka)
 
     async def run() -> None:
@@ -148,7 +119,7 @@ def gateway() -> None:
 @app.command()
 def up() -> None:
     """Run everything on this machine; broker and Triton too where the settings name none."""
-    settings = _answered(_settings())
+    settings = answered(load())
 
     async def run() -> int:
         async with Supervisor(settings.run_dir) as supervisor:
@@ -172,7 +143,7 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the day is shown.")] = False,
 ) -> None:
     """Start everything and replay a fictitious trading day until its alerts are on the screen."""
-    settings = _answered(_settings())
+    settings = answered(load())
     raise typer.Exit(asyncio.run(run_demo(settings, console, stay=not leave)))
 
 
@@ -189,7 +160,7 @@ def replay_command(
     Beside live traffic use a prefix of its own (TICKERTONE_KAFKA__PREFIX): the end record closes
     every window of the prefix.
     """
-    settings = _connected()
+    settings = connected()
     try:
         pace = None if speed == "max" else float(speed)
     except ValueError:
@@ -232,7 +203,7 @@ def replay_command(
 @app.command("check-config")
 def check_config() -> None:
     """Print the settings in force, secrets masked; exit with 2 and all problems if any."""
-    settings = _settings()
+    settings = load()
     table = Table("setting", "value", "meaning")
     for name, value, description in describe(settings):
         table.add_row(name, value, description)
@@ -254,7 +225,7 @@ def topics_apply(
     Makes what is missing and changes settings; deletes nothing and leaves partitions and replicas
     as they are. Exit code 2, and nothing is done, if topics contradict each other or the state.
     """
-    settings = _connected().kafka
+    settings = connected().kafka
     plan = plan_apply(settings, asyncio.run(read_written(settings)))
     table = Table.grid(padding=(0, 2))
     for line in plan.lines():
@@ -280,7 +251,7 @@ def ledger_check(
     ] = False,
 ) -> None:
     """Compare inputs with outputs, and votes with what was counted; exit with 1 on a difference."""
-    settings = _connected()
+    settings = connected()
     names = Names(settings.kafka.prefix)
     report = asyncio.run(check_ledger(settings.kafka.bootstrap or "", names))
     for table in report.tables():
@@ -314,7 +285,7 @@ def dead_list(
     limit: Annotated[int, typer.Option(min=1, help="Most rows; the newest come first.")] = 50,
 ) -> None:
     """List dead letters."""
-    settings = _connected()
+    settings = connected()
     names = Names(settings.kafka.prefix)
     letters = asyncio.run(
         list_dead(settings.kafka.bootstrap or "", names, reason and reason.value, limit)
@@ -332,7 +303,7 @@ def dead_show(
     which: Annotated[str, typer.Argument(help="Its id, or TOPIC/PARTITION/OFFSET.")],
 ) -> None:
     """Show one dead letter whole, control characters escaped."""
-    settings = _connected()
+    settings = connected()
     names = Names(settings.kafka.prefix)
     letter = asyncio.run(show_dead(settings.kafka.bootstrap or "", names, which))
     console.print(render(letter), markup=False, highlight=False)
@@ -350,7 +321,7 @@ def dead_replay(
     """Send dead letters back to where they came from, byte for byte, after the cause is mended."""
     if not (ids or reason or everything):
         raise ConfigurationError("name ids, --reason REASON or --all")
-    settings = _connected()
+    settings = connected()
     report = asyncio.run(
         replay_dead(
             settings.kafka.bootstrap or "",
@@ -417,7 +388,7 @@ def accept_list() -> None:
 
 
 def _actionable() -> Settings:
-    settings = _connected()
+    settings = connected()
     ensure_topics(settings.kafka)
     return settings
 

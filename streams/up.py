@@ -85,19 +85,23 @@ async def start_stack(
     # Joining a consumer group takes seconds, in which the others can do the same.
     await supervisor.start_all(on_progress, together=True)
     embedded = settings.kafka.bootstrap is None
+    urls = {name: _local(port) for name, port in ours.items()}
     stack = {
         "bootstrap": bootstrap,
         "transactions": settings.kafka.transactions and not embedded,
         "triton": triton,
+        "gateway": urls["gateway"],
         "pid": os.getpid(),
     }
     (settings.run_dir / _STACK).write_text(json.dumps(stack))
-    urls = {name: _local(port) for name, port in ours.items()}
     return Addresses(bootstrap, triton, urls["gateway"], urls)
 
 
 def running_stack(run_dir: Path) -> dict[str, Any] | None:
-    """Return what the settings of a stack running from this directory say, None without one."""
+    """Return how to reach a stack that runs from this directory, None without one.
+
+    That is `bootstrap` and `transactions` of its broker, and the addresses `triton` and `gateway`.
+    """
     try:
         stack: dict[str, Any] = json.loads((run_dir / _STACK).read_text())
     except FileNotFoundError:

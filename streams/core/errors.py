@@ -17,7 +17,9 @@ TickertoneError
 │   └── Stalled                input waits, and commits stand still
 └── ConfigurationError     before anything starts      → exit code 2
     ├── TopicMissing           the broker has no such topic
-    └── BrokerUnreachable      nobody answers there        → exit code 3, a restart may mend it
+    └── Unreachable            nobody answers there        → exit code 3, a restart may mend it
+        ├── BrokerUnreachable
+        └── GatewayUnreachable
 """
 
 from enum import StrEnum
@@ -134,8 +136,16 @@ class TopicMissing(ConfigurationError):
     """The broker has no such topic."""
 
 
-class BrokerUnreachable(ConfigurationError):
+class Unreachable(ConfigurationError):
+    """Nobody answers at an address."""
+
+
+class BrokerUnreachable(Unreachable):
     """No broker answers at the address of the settings."""
+
+
+class GatewayUnreachable(Unreachable):
+    """No gateway answers at the address."""
 
 
 def leaves(error: BaseException) -> list[BaseException]:

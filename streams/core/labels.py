@@ -62,3 +62,23 @@ def ticker_subject(symbol: str) -> str:
 def topic_subject(index: int) -> str:
     """Return the subject of the topic with this class index, such as `topic:earnings`."""
     return f"topic:{TOPIC_SLUGS[index]}"
+
+
+def subject_named(name: str) -> str:
+    """Return the subject that a person means: `AAPL`, `$aapl`, `topic:earnings`, `Market`.
+
+    A word without a kind is a ticker; whether there is such a subject is not asked.
+
+    Raises:
+        ValueError: no name at all.
+    """
+    word = name.strip()
+    kind, colon, rest = word.partition(":")
+    if not colon:
+        kind, rest = "ticker", word.removeprefix("$")
+    kind, rest = kind.strip().lower(), rest.strip()
+    if word.lower() == MARKET:
+        return MARKET
+    if not rest or kind not in ("ticker", "topic"):
+        raise ValueError(f"{name!r} names no subject: AAPL, ticker:AAPL, topic:earnings or market")
+    return ticker_subject(rest.upper()) if kind == "ticker" else f"topic:{rest.lower()}"

@@ -205,12 +205,16 @@ class EchoStory(_Record):
     snippet: str
 
 
-class WindowValues(_Record):
+class Numbers(_Record):
     """One window's numbers. Indices lie in [-1, 1]; None where there is no evidence."""
 
     state: State = "ok"
+    """ok; thin: under three effective texts; feed_hole: the feed brings under a quarter of its
+    usual; blind: under five days of history"""
     texts: int
+    """texts that count"""
     stories: int
+    """different stories among them"""
     echo: float | None = None
     """share of the texts that are copies of a story told before"""
     authors: int = 0
@@ -229,23 +233,32 @@ class WindowValues(_Record):
     echo_index: float | None
     """echo index: every copy and every author's text weighs the same"""
     low: float | None
+    """lower end of the 95 % interval of the original index"""
     high: float | None
-    """95 % interval of the original index"""
+    """upper end of it"""
     effective: float
     """effective sample (Σw)²/Σw²"""
     divergence: float | None = None
     """index of the news less that of social media; None unless both have texts"""
     z_divergence: float | None = None
+    """that difference against its standard error"""
     baseline: float | None
     """the subject's own shrunk tone over the last 30 days"""
     z_tone: float | None
+    """tone against the baseline"""
     z_volume: float | None
+    """volume against the subject's usual volume"""
     expected: float | None = None
     """stories that are usual at this hour of the week"""
     buzz: float | None = None
     """(stories + ½)/(expected + ½): 1 is as usual"""
     rarity: float | None = None
     """-log₁₀ of the probability of so many stories or more"""
+
+
+class WindowValues(Numbers):
+    """One window: its numbers, and what moved them."""
+
     move: Move | None = None
     """against the window before this one, with the contributions of the evidence"""
     evidence: list[Evidence] = []

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,22 @@ class SubjectNames:
             with path.open(encoding="utf-8", newline="") as lines:
                 for row in csv.DictReader(lines):
                     self._companies.setdefault(row["symbol"], row["name"])
+
+    def near(self, subject: str, known: Iterable[str], most: int = 3) -> list[str]:
+        """Return the known subjects whose symbol or name resembles what was asked for.
+
+        Args:
+            subject: What somebody typed.
+            known: Subjects to choose from.
+            most: How many.
+        """
+        wanted = subject.rpartition(":")[2].casefold()
+        by_word: dict[str, str] = {}
+        for each in known:
+            by_word.setdefault(self.name(each).casefold(), each)
+            by_word[each.rpartition(":")[2].casefold()] = each
+        words = get_close_matches(wanted, by_word, n=2 * most)
+        return list(dict.fromkeys(by_word[word] for word in words))[:most]
 
     def name(self, subject: str) -> str:
         """Return the name of a subject; the symbol itself where none is known."""

@@ -20,11 +20,14 @@ from streams.gateway.shapes import (
     AlertDetail,
     AlertItem,
     AlertPage,
+    History,
+    SubjectDetail,
     SubjectItem,
     SubjectPage,
     TextPage,
     WindowPage,
     alert_item,
+    history_point,
     text_item,
 )
 from streams.gateway.store import Store, SubjectView, subject_order
@@ -35,6 +38,7 @@ Subject = Annotated[
 Moment = Annotated[str | None, Query(description="ISO 8601, or milliseconds since the epoch.")]
 State = Literal["confirmed", "updated", "resolved"]
 Severity = Literal["info", "warning", "critical"]
+Length = Literal["5m", "30m", "8h", "24h"]
 
 _TEXT_BODY = {"$ref": "#/components/schemas/Text"}
 _BODY_DOC = {
@@ -99,7 +103,7 @@ def subject_router(store: Store, names: SubjectNames) -> APIRouter:
         ] = 1,
     ) -> Response:
         """Return the newest windows with from <= end < to, oldest first, in their last revision."""
-        _known(store, subject)
+        _known(store, names, subject)
         start = None if from_ is None else -(-_moment(from_, "from") // MINUTE_MS) - 1
         end = None if to is None else -(-_moment(to, "to") // MINUTE_MS) - 1
         found = store.windows(subject, start, end, limit, every)
@@ -116,9 +120,36 @@ def subject_router(store: Store, names: SubjectNames) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200, description="Most texts returned.")] = 50,
     ) -> TextPage:
         """Return the latest scored texts about a subject, newest first."""
-        _known(store, subject)
+        _known(store, names, subject)
         found = store.texts(subject, limit)
         return TextPage(subject=subject, items=[text_item(each, subject) for each in found])
+
+    # After the two above: this path would match theirs as well.
+    @router.get(
+        "/v1/subjects/{subject:path}", summary="Where a subject stands", responses=responses(404)
+    )
+    async def show_subject(
+        subject: Subject,
+        window: Annotated[Length, Query(description="Window of the history.")] = "8h",
+        points: Annotated[int, Query(ge=1, le=500, description="Most points of it.")] = 96,
+        every: Annotated[
+            int, Query(ge=1, le=1440, description="Minutes from one point to the next.")
+        ] = 15,
+    ) -> SubjectDetail:
+        """Return the newest window record of a subject, and a short history of one window."""
+        view = _known(store, names, subject)
+        newest = view.newest
+        start = None if newest is None else newest.minute - points * every + 1
+        kept = store.windows(subject, start, None, points, every)
+        found = [history_point(each, window) for each in kept]
+        return SubjectDetail(
+            id=subject,
+            kind=kind_of(subject),
+            name=names.name(subject),
+            open_alerts=view.alerts,
+            latest=newest,
+            history=History(window=window, every=every, items=[p for p in found if p is not None]),
+        )
 
     return router
 
@@ -234,9 +265,13 @@ def _subject_item(subject: str, view: SubjectView, name: str) -> SubjectItem:
     )
 
 
-def _known(store: Store, subject: str) -> None:
-    if store.subject(subject) is None:
-        raise ProblemError(404, "unknown-subject", f"Nothing is known about {subject!r}.")
+def _known(store: Store, names: SubjectNames, subject: str) -> SubjectView:
+    view = store.subject(subject)
+    if view is None:
+        near = names.near(subject, store.subject_ids())
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise ProblemError(404, "unknown-subject", f"No text about {subject!r} has come yet.{hint}")
+    return view
 
 
 def _moment(given: str, name: str) -> int:

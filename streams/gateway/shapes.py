@@ -9,7 +9,18 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.core.records import Alert, Evidence, Opinion, Sentiment, Source
+from streams.core.records import (
+    Alert,
+    Evidence,
+    Move,
+    Numbers,
+    Opinion,
+    Sentiment,
+    Source,
+    State,
+    Verdict,
+    Window,
+)
 from streams.gateway.feed import Event
 
 MINUTE_MS = 60_000
@@ -39,26 +50,6 @@ class SubjectPage(_Shape):
     next: str | None = Field(description="Pass it as `cursor` for the next page; null at the end.")
 
 
-class Numbers(_Shape):
-    """One window's numbers; null where there is no evidence."""
-
-    texts: int = Field(description="Texts that count.")
-    stories: int = Field(description="Different stories among them.")
-    negative: int
-    neutral: int
-    positive: int
-    index: float | None = Field(
-        description="Original index: a story's n-th copy weighs 0.75^(n-1)."
-    )
-    echo_index: float | None = Field(description="Echo index: every copy weighs the same.")
-    low: float | None = Field(description="Lower end of the 95 % interval of the original index.")
-    high: float | None = Field(description="Upper end of it.")
-    effective: float = Field(description="Effective sample, (Σw)²/Σw².")
-    baseline: float | None = Field(description="The subject's own tone over the last 30 days.")
-    z_tone: float | None = Field(description="Tone against the baseline.")
-    z_volume: float | None = Field(description="Volume against the subject's usual volume.")
-
-
 class WindowItem(_Shape):
     """All windows of a subject as of a closed minute."""
 
@@ -66,6 +57,9 @@ class WindowItem(_Shape):
     end: int = Field(description="End of that minute and of the windows.")
     revision: int = Field(description="Grows when late texts change the minute.")
     windows: dict[str, Numbers] = Field(description="By length: 5m, 30m, 8h, 24h.")
+    s: float | None = Field(None, description="Decayed sum of scores of 24 hours.")
+    s_score: float | None = Field(None, description="Its z against the subject's own 20 days.")
+    s_delta: float | None = Field(None, description="S-Score less that of 15 minutes before.")
     watermark: int = Field(description="Event time up to which texts had been seen.")
     model: str = Field(description="Name and version of the model.")
     closed_at: int = Field(description="Wall clock at which the record was made.")
@@ -76,6 +70,40 @@ class WindowPage(_Shape):
 
     subject: str
     items: list[WindowItem]
+
+
+class HistoryPoint(_Shape):
+    """A window's main numbers as of an earlier minute, for a line."""
+
+    minute: int = Field(description="The closed minute, in minutes since the epoch.")
+    end: int = Field(description="End of that minute and of the window.")
+    index: float | None = Field(description="Original index.")
+    low: float | None = Field(description="Lower end of its 95 % interval.")
+    high: float | None = Field(description="Upper end of it.")
+    texts: int = Field(description="Texts that count.")
+    buzz: float | None = Field(None, description="Stories against the usual; 1 is as usual.")
+    state: State = Field("ok", description="What the numbers are worth.")
+
+
+class History(_Shape):
+    """One window of a subject over time."""
+
+    window: str = Field(description="Its length.")
+    every: int = Field(description="Of each stretch of so many minutes the last is shown.")
+    items: list[HistoryPoint] = Field(description="Oldest first; minutes without a text are none.")
+
+
+class SubjectDetail(_Shape):
+    """Where a subject stands and how it came there."""
+
+    id: str = Field(description="The subject.", examples=["ticker:AAPL"])
+    kind: Literal["ticker", "topic", "market"] = Field(description="What it is.")
+    name: str = Field(description="A name for people.", examples=["Apple"])
+    open_alerts: int = Field(description="Alerts that are not resolved.")
+    latest: Window | None = Field(
+        description="Its newest record of windows.v1, as it stands there; null before the first."
+    )
+    history: History
 
 
 class TextItem(_Shape):
@@ -118,8 +146,11 @@ class AlertItem(_Shape):
     minute: int = Field(description="The minute this revision speaks of.")
     end: int = Field(description="End of that minute, in milliseconds.")
     summary: str = Field(description="A sentence for people.")
+    verdict: Verdict = Field("unconfirmed", description="Of the stories behind the move.")
     numbers: Numbers
-    evidence: list[Evidence] = Field(description="The texts that weighed most.")
+    move: Move | None = Field(None, description="How far the index moved, and why; adds up.")
+    movers: list[Evidence] = Field([], description="The texts of the move's contributions.")
+    evidence: list[Evidence] = Field(description="The stories that pulled it furthest down.")
     model: str
     stages: dict[str, int] = Field(
         description="When the newest text was published, ingested, scored, and the alert raised."
@@ -191,6 +222,15 @@ def alert_event(alert: Alert, offset: int) -> Event:
         "alert": alert_item(alert).model_dump(),
     }
     return Event(offset, alert.event_id, orjson.dumps(payload))
+
+
+def history_point(compact: bytes, window: str) -> HistoryPoint | None:
+    """Return a window's numbers out of what the store keeps of a minute, if it has that window."""
+    fields = orjson.loads(compact)
+    values = fields["windows"].get(window)
+    if values is None:
+        return None
+    return HistoryPoint(minute=fields["minute"], end=fields["end"], **values)
 
 
 def text_item(opinion: Opinion, subject: str) -> TextItem:

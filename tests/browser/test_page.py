@@ -73,6 +73,8 @@ def values(random_: random.Random, hour: float, shock: float, texts: int) -> Win
         neutral=texts - negative - positive, index=index, echo_index=index - 0.05 - 0.14 * shock,
         low=max(-1, index - half), high=min(1, index + half), effective=texts * 0.6, baseline=0.17,
         z_tone=-4.2 * shock + 0.2, z_volume=8.3 * shock + 0.4, evidence=[],
+        state="thin" if texts < 4 else "ok", echo=0.3 + 0.3 * shock, authors=round(texts * 0.6),
+        expected=texts * 0.7 / (1 + 3.4 * shock), buzz=1 + 3.4 * shock,
     )  # fmt: skip
 
 
@@ -96,6 +98,8 @@ def windows(subject: str, last: int, scale: float, size: float) -> list[Window]:
                 revision=0,
                 windows=by_length,
                 closed_at=0,
+                s_score=-2.4 * shock,
+                s_delta=-0.1 * shock,
                 watermark=(minute + 1) * 60_000,
                 model="opinion/1",
             )
@@ -218,6 +222,13 @@ async def served(path: str, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def newest(path: str) -> dict[str, Any]:
+    """Return the newest window record that the gateway has of a subject."""
+    async with httpx.AsyncClient() as client:
+        found: dict[str, Any] = (await client.get(path)).json()["latest"]
+        return found
+
+
 async def open_page(browser: Any, url: str, **options: Any) -> tuple[Any, list[str]]:
     """Open the page; the list gathers what the browser complains about."""
     page = await browser.new_page(
@@ -253,6 +264,16 @@ async def test_page_shows_alerts_and_draws_the_chart(
     await expect(page.locator("#chart .scatterlayer .trace")).not_to_have_count(0)
     assert await page.locator("#chart .scatterlayer path.js-line").count() >= 3
     await expect(page.locator("#chart-text")).to_contain_text("1 alert in the time shown")
+    shown = (await newest(f"{url}v1/subjects/{SUBJECT}"))["windows"]["8h"]
+    tiles = page.locator("#tiles")
+    for number in (
+        f"{shown['low']:+.2f} to {shown['high']:+.2f}".replace("-", "−"),
+        f"{shown['buzz']:.1f} ×",
+        f"{shown['z_tone']:+.1f} σ".replace("-", "−"),
+        f"{shown['authors']} authors",
+    ):
+        await expect(tiles).to_contain_text(number)
+    await expect(page.locator("#subject-state")).to_be_hidden()
     if target := os.environ.get("TICKERTONE_SCREENSHOT"):
         await page.wait_for_timeout(500)
         await page.screenshot(path=target)
@@ -274,8 +295,10 @@ async def test_page_shows_alerts_and_draws_the_chart(
     await write(
         "alerts.v1", alert("ticker:TSLA", "Tesla", last, 420, revision=1, severity="critical")
     )
-    await write("alerts.v1", alert("ticker:NVDA", "Nvidia", last, 1))
+    spread = alert("ticker:NVDA", "Nvidia", last, 1, verdict="coordinated")
+    await write("alerts.v1", spread)
     await expect(page.locator(".alert").first).to_contain_text("Nvidia: 212 texts")
+    await expect(page.get_by_text("coordinated", exact=True)).to_have_count(1)
     await expect(page.locator(".alert[data-severity=critical]")).to_have_count(2)
 
     # Another subject is found by name, with the keyboard alone.
@@ -286,6 +309,13 @@ async def test_page_shows_alerts_and_draws_the_chart(
     await expect(page.get_by_role("heading", name="Tesla")).to_be_visible()
     await page.get_by_label("24 h").first.check(force=True)
     await expect(page).to_have_url(f"{url}#subject=ticker%3ATSLA&window=24h&range=24")
+
+    # A window that nobody can judge says so.
+    last_values = {name: values(random.Random(1), 0, 0, 3) for name in ("30m", "8h", "24h")}
+    quiet = windows("ticker:TSLA", last, 0.7, 80)[-1]
+    await write("windows.v1", quiet.model_copy(update={"revision": 1, "windows": last_values}))
+    await write("alerts.v1", alert("ticker:TSLA", "Tesla", last, 420, revision=2))
+    await expect(page.locator("#subject-state")).to_contain_text("under three effective texts")
     assert complaints == []
 
 

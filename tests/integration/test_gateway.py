@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +24,7 @@ from streams.gateway import app as gateway_app
 from streams.gateway.app import create_app, serve
 from streams.gateway.feed import Feed
 from streams.settings import GatewaySettings, KafkaSettings, Settings
+from streams.subject_view import draw_subject, fetch_subject, parse_subject
 
 FIRST_MINUTE = 29_000_000
 
@@ -347,6 +351,62 @@ async def test_windows_and_subjects_are_read_back(settings: Settings) -> None:
         answer = await client.get("/v1/subjects", params={"q": "brk"})
         assert [item["id"] for item in answer.json()["items"]] == ["ticker:BRK/B"]
         assert (await client.get("/v1/subjects/ticker:NONE/windows")).status_code == 404
+
+
+async def test_a_subject_shows_its_newest_record_and_a_short_history(settings: Settings) -> None:
+    def window(minute: int, revision: int = 1) -> Window:
+        strongest = alert(minute, snippet=f"in minute {minute}").evidence
+        return Window(
+            subject="ticker:NWA", minute=FIRST_MINUTE + minute, revision=revision, watermark=minute,
+            closed_at=revision, model="opinion/1",
+            windows={"24h": values(evidence=strongest), "8h": values(index=minute / 1000)},
+        )  # fmt: skip
+
+    newest = window(100, revision=2)
+    async with producing(settings) as write, running(settings) as client:
+        await write("windows.v1", *(window(n) for n in range(0, 101, 5)), newest, window(95))
+        answer = await until(
+            lambda: client.get("/v1/subjects/ticker:NWA?points=3&every=10"),
+            lambda answer: answer.status_code == 200 and answer.json()["latest"]["revision"] == 2,
+        )
+        shown = answer.json()
+        assert Window.model_validate(shown["latest"], extra="forbid") == newest
+        assert (shown["id"], shown["kind"], shown["open_alerts"]) == ("ticker:NWA", "ticker", 0)
+        assert [
+            (point["minute"] - FIRST_MINUTE, point["index"]) for point in shown["history"]["items"]
+        ] == [(85, 0.085), (95, 0.095), (100, 0.1)]
+        day = (await client.get("/v1/subjects/ticker:NWA?window=24h&every=1")).json()["history"]
+        assert (day["window"], day["items"][-1]["low"]) == ("24h", -0.6)
+        assert (await client.get("/v1/subjects/ticker%3ANWA?window=5m")).json()["history"][
+            "items"
+        ] == []
+        unknown = await client.get("/v1/subjects/ticker:NAW")
+        assert unknown.status_code == 404
+        assert unknown.json()["detail"].endswith("Near: ticker:NWA.")
+
+        gateway = str(client.base_url)
+        said = await asyncio.to_thread(run, "subject", "$nwa", "--url", gateway, "--json")
+        asked = await client.get("/v1/subjects/ticker:NWA?points=48&every=30")
+        assert (said.returncode, json.loads(said.stdout)) == (0, asked.json())
+        panel = draw_subject(parse_subject(await fetch_subject(gateway, "ticker:NWA", "8h")), "8h")
+        assert str(panel.title) == "NWA · ticker:NWA · 8h"
+        with pytest.raises(
+            ConfigurationError, match=r"'ticker:NAW' has come yet\. Near: ticker:NWA"
+        ):
+            await fetch_subject(gateway, "ticker:NAW", "8h")
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line, far from settings and running stacks."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("TICKERTONE")}
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *words],
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 async def test_without_a_broker_it_says_so(unused_tcp_port_factory: Callable[[], int]) -> None:

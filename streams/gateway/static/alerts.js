@@ -53,7 +53,7 @@ function card(alert, open, choose) {
   button.addEventListener("click", () => choose(alert.subject));
   const rows = alert.evidence.map((each) => snippet(each.score, each.snippet, [
     each.channel, " · ", moment(each.event_time),
-    each.copies > 1 ? ` · ${each.copies} copies` : "", ` · weight ${each.weight.toFixed(2)}`,
+    each.copies > 1 ? ` · ${each.copies} copies, ${each.verdict}` : "", ` · weight ${each.weight.toFixed(2)}`,
   ]));
   const details = rows.length
     ? make("details", { open: open.has(alert.id) },
@@ -66,6 +66,9 @@ function card(alert, open, choose) {
   },
   make("div", { className: "meta" },
     make("span", { className: "badge", textContent: alert.severity, data: { severity: alert.severity } }),
+    alert.verdict === "coordinated"
+      ? make("span", { className: "badge", textContent: "coordinated", data: { severity: "warning" } })
+      : null,
     button, make("span", { textContent: alert.state }), moment(alert.end)),
   make("p", { className: "sentence", textContent: alert.summary }), details);
 }

@@ -10,6 +10,11 @@ const WINDOWS = [["30m", "30 min"], ["8h", "8 h"], ["24h", "24 h"]];
 const RANGES = [["6", "6 h"], ["24", "24 h"], ["168", "7 days"], ["0", "all"]];
 const EVERY = { 6: 1, 24: 1, 168: 10, 0: 30 };
 const REFRESH_MS = 10_000;
+const STATES = {
+  thin: "Thin: under three effective texts in this window, so its index says little.",
+  feed_hole: "Feed hole: the feed brings under a quarter of its usual, so silence means nothing.",
+  blind: "Blind: under five days of history, so there is nothing to compare with.",
+};
 
 const chosen = { subject: null, window: "8h", range: "24" };
 let shown = null;
@@ -66,7 +71,7 @@ async function refreshSubject(mine) {
   byId("subject-id").textContent = last ? "" : subject;
   if (last) byId("subject-id").append(`${subject} · as of `, moment(last.end), ` · model ${last.model}`);
   shown = { items: items?.items ?? [], window, subject, name };
-  drawTiles(last?.windows[window]);
+  drawTiles(last, last?.windows[window]);
   drawTexts(texts?.items ?? []);
   await redrawChart();
 }
@@ -83,24 +88,29 @@ async function redrawChart() {
     `  -d '{"text": "Apple raises its outlook", "published_at": "${new Date().toISOString()}"}'` }));
 }
 
-function drawTiles(values) {
+function drawTiles(last, values) {
   const tile = (label, text, note, value) => make("div", {}, make("dt", { textContent: label }),
     make("dd", { data: { tone: value === undefined ? "none" : tone(value) } }, text,
       note ? make("small", { textContent: note }) : null));
   byId("tiles").hidden = !values;
+  showEmpty(byId("subject-state"), STATES[values?.state]);
   if (!values) return;
   byId("tiles").replaceChildren(
     tile("Index", signed(values.index), `${signed(values.low)} to ${signed(values.high)}`,
       values.index ?? 0),
-    tile("Echo index", signed(values.echo_index), "copies in full"),
-    tile("Usual tone", signed(values.baseline), "last 30 days"),
-    tile("Tone", sigmas(values.z_tone), "against usual"),
-    tile("Volume", sigmas(values.z_volume), "against usual"),
-    tile("Texts", values.texts.toLocaleString(), `${values.stories.toLocaleString()} stories`),
+    tile("Echo index", signed(values.echo_index), `${percent(values.echo)} copies`),
+    tile("Tone", sigmas(values.z_tone), `against its usual ${signed(values.baseline)}`),
+    tile("Buzz", isGiven(values.buzz) ? `${values.buzz.toFixed(1)} ×` : "–",
+      isGiven(values.expected) ? `usual: ${values.expected.toFixed(1)} stories` : "usual: not known yet"),
+    tile("S-Score", signed(last.s_score, 1), `${signed(last.s_delta)} in 15 min`),
+    tile("Texts", values.texts.toLocaleString(),
+      `${values.stories.toLocaleString()} stories, ${values.authors.toLocaleString()} authors`),
   );
 }
 
-const sigmas = (z) => (z === null ? "–" : `${signed(z, 1)} σ`);
+const isGiven = (value) => value !== null && value !== undefined;
+const percent = (share) => (isGiven(share) ? `${Math.round(100 * share)} %` : "no");
+const sigmas = (z) => (isGiven(z) ? `${signed(z, 1)} σ` : "–");
 
 function drawTexts(texts) {
   showEmpty(byId("texts-empty"), texts.length ? null : "No scored texts about this subject yet.");

@@ -59,6 +59,8 @@ async def test_errors_are_problem_details(client: httpx.AsyncClient) -> None:
         ("/nothing", 404),
         ("/v1/alerts/unknown", 404),
         ("/v1/subjects/ticker:X/texts", 404),
+        ("/v1/subjects/ticker:X", 404),
+        ("/v1/subjects/ticker:X?window=1h", 422),
         ("/v1/alerts?limit=0", 422),
         ("/v1/alerts?since=yesterday", 422),
         ("/v1/stream?last_event_id=x.1", 400),
@@ -81,6 +83,7 @@ async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
     assert set(schema["paths"]) == {
         "/v1/subjects",
+        "/v1/subjects/{subject}",
         "/v1/subjects/{subject}/windows",
         "/v1/subjects/{subject}/texts",
         "/v1/alerts",

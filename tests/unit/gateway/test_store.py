@@ -6,8 +6,17 @@ import orjson
 import pytest
 
 from streams.core.ids import alert_id
-from streams.core.records import Alert, Entity, Opinion, Origin, Sentiment, Window, WindowValues
-from streams.gateway.shapes import WindowItem
+from streams.core.records import (
+    Alert,
+    Entity,
+    Numbers,
+    Opinion,
+    Origin,
+    Sentiment,
+    Window,
+    WindowValues,
+)
+from streams.gateway.shapes import AlertItem, WindowItem
 from streams.gateway.store import Limits, Store, subjects_of
 
 TONE = Sentiment(negative=0.1, neutral=0.2, positive=0.7, score=0.6)
@@ -82,7 +91,8 @@ def test_larger_revision_of_a_minute_wins_in_any_order() -> None:
         assert WindowItem.model_validate(found, extra="forbid").end == 8 * 60_000
         assert taken.count(True) == len({each for n, each in enumerate(revisions)
                                          if each > max(revisions[:n], default=-1)})  # fmt: skip
-        assert "evidence" not in found["windows"]["24h"]
+        kept = found["windows"]["24h"].keys()
+        assert kept == Numbers.model_fields.keys()  # all numbers, no evidence
 
 
 def test_windows_come_newest_but_in_order_and_thinned() -> None:
@@ -170,3 +180,8 @@ def test_least_recently_fed_subject_goes_first() -> None:
 @pytest.mark.parametrize("topic", ["earnings", "Earnings", "topic:earnings"])
 def test_topic_is_understood_by_slug_name_or_subject(topic: str) -> None:
     assert subjects_of(opinion(1, topic=topic)) == ["topic:earnings", "market"]
+
+
+def test_the_api_shows_all_that_alerts_and_windows_say() -> None:
+    assert Alert.model_fields.keys() <= AlertItem.model_fields.keys()
+    assert Window.model_fields.keys() - WindowItem.model_fields.keys() == {"subject", "echoes"}
