@@ -56,6 +56,11 @@ _EXCHANGES: Final = {
 }
 """Suffix of the home exchange, for symbols that the package gives without one."""
 
+_WRONG: Final = frozenset(
+    "4704 6841 BALY BSU DUERF ESGRO ISG OEC SI STM STMPA.PA WHF4 XON".split()
+)
+"""Symbols that the package gives to the wrong company; found by reading those of foreign companies."""
+
 _COMMON_NAME: Final = 0.001
 """Share of Americans, in per cent, from which a surname is a person's name to readers."""
 
@@ -69,7 +74,8 @@ class Company:
     symbols: set[str] = field(default_factory=set)
     """others that stand for it"""
     names: set[str] = field(default_factory=set)
-    doubtful: set[str] = field(default_factory=set)
+    stems: set[str] = field(default_factory=set)
+    """names without what the company does; they must be unmistakable"""
 
 
 def companies() -> Iterator[Company]:
@@ -86,13 +92,14 @@ def companies() -> Iterator[Company]:
             and "." not in str(each["yahoo"])
         ]
         home = _home(stock)
-        every = [symbol for symbol in dict.fromkeys((*american, home)) if is_symbol(symbol)]
+        every = [symbol for symbol in dict.fromkeys((*american, home))]
+        every = [symbol for symbol in every if is_symbol(symbol) and symbol not in _WRONG]
         if not every:
             continue
-        first = home if not american or home in american else every[0]
+        first = home if home in american else every[0]
         name = _CLASS_LETTER.sub("", _NOTE.sub("", str(stock["name"]).replace("–", "-")))
         company = Company(first, name.strip(), set(every) - {first})
-        company.names = _names(company.name)
+        company.names, company.stems = _names(company.name)
         yield company
 
 
@@ -106,14 +113,16 @@ def _home(stock: dict[str, Any]) -> str:
     return "" if re.fullmatch("[A-Z]{4}[FY]", symbol) else symbol + suffix
 
 
-def _names(name: str) -> set[str]:
+def _names(name: str) -> tuple[set[str], set[str]]:
+    """Return the names of a company without legal forms, and those that leave out what it does."""
     short = basename(name, prefix=False).removesuffix(" &").removesuffix(",")
     names = {name, name.removesuffix("."), short, short.removeprefix("The ")}
+    stems: set[str] = set()
     stem = _TAIL.sub("", short.removeprefix("The "))
-    while stem not in names:
-        names.add(stem)
+    while stem not in names | stems:
+        stems.add(stem)
         stem = _TAIL.sub("", stem)
-    return {each for each in names if len(each) > 1}
+    return {each for each in names if len(each) > 1}, {each for each in stems if len(each) > 3}
 
 
 def build(found: Iterable[Company]) -> list[list[str]]:
@@ -132,14 +141,17 @@ def build(found: Iterable[Company]) -> list[list[str]]:
         if known is not company:
             known.symbols |= company.symbols
             known.names |= company.names
-    claims = Counter(name.lower() for company in merged.values() for name in company.names)
+            known.stems |= company.stems
+    claims = Counter(
+        name.lower() for company in merged.values() for name in company.names | company.stems
+    )
     owners = {c.name.lower(): c.symbol for c in merged.values()}
     rows: list[list[str]] = []
     for symbol in sorted(merged):
         company = merged[symbol]
         mine = {
             name
-            for name in company.names
+            for name in company.names | company.stems
             if (claims[name.lower()] == 1 or owners.get(name.lower()) == symbol)
             and name.lower() not in taken
         }
@@ -147,7 +159,7 @@ def build(found: Iterable[Company]) -> list[list[str]]:
         aliases = sorted(mine - doubtful - {company.name})
         if _PLAIN.match(symbol) and symbol.lower() not in ordinary | set(map(str.lower, mine)):
             aliases.append(symbol)
-        aliases += sorted(f"?{name}" for name in doubtful)
+        aliases += sorted(f"?{name}" for name in doubtful & company.names)
         others = sorted(f"${each}" for each in company.symbols - {symbol})
         aliases += [each for each in others if each.lower() not in taken]
         mark = "" if company.name in mine - doubtful else "!"

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-SYMBOL: Final = re.compile(r"(?=.{1,12}\Z)[A-Z0-9]+(?:-[A-Z](?=\.))?(?:[.\-][A-Z0-9]{1,4})?")
+SYMBOL: Final = re.compile(r"[A-Z0-9]{1,12}(?:-[A-Z0-9]{1,4}(?=\.))?(?:[.\-][A-Z0-9]{1,4})?")
 """What can be a symbol at all."""
 
 _HOME: Final = {

@@ -38,6 +38,8 @@ class NameRule(BaseModel):
     """words of the market in the same clause confirm the name; else they must stand beside it"""
     verbs: bool = True
     """what companies do confirms the name when it follows ("Ford recalls")"""
+    alone: bool = False
+    """a capitalised word right beside the name refuses it ("Next" Mediaworks)"""
     hints: tuple[Pattern, ...] = ()
     """literal words that confirm the name wherever the text has them ("iPhone")"""
     not_before: tuple[Pattern, ...] = ()
@@ -75,11 +77,11 @@ class ContextFile(BaseModel):
 class Rule:
     """A compiled rule of one name."""
 
-    __slots__ = ("hints", "near", "not_after", "not_before", "strict", "verbs")
+    __slots__ = ("alone", "hints", "near", "not_after", "not_before", "verbs")
 
     def __init__(self, where: str, entry: NameRule | None) -> None:
         """Compile an entry; without one, the rule is strict: no verbs, no proper name around it."""
-        self.strict = entry is None
+        self.alone = entry is None or entry.alone
         self.near = entry is not None and entry.near
         self.verbs = entry is not None and entry.verbs
         self.hints = entry.hints if entry else ()
@@ -153,9 +155,13 @@ class Context:
         left, right = text[max(0, start - _SIDE) : start], text[end : end + _SIDE]
         if rule.not_before.search(left) or rule.not_after.match(right):
             return False
-        if self._form.match(right) or self._owned.match(right) or self._leading.search(left):
+        if self._leading.search(left):
             return True
-        if rule.strict and (_CAPITAL_BEFORE.search(left) or _CAPITAL_AFTER.match(right)):
+        if rule.alone and _CAPITAL_BEFORE.search(left):
+            return False
+        if self._form.match(right) or self._owned.match(right):
+            return True
+        if rule.alone and _CAPITAL_AFTER.match(right):
             return False
         if anchored or (rule.verbs and self._doing.match(right)):
             return True
