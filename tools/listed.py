@@ -5,8 +5,8 @@ sorted by symbol, with the names that are safe to look for in texts. What can be
 reading texts is decided here:
 
 - Companies that the reviewed dictionary has keep its symbol and its names.
-- A name of English words or of a person's name alone ("Gap", "Crane") is ambiguous, `?Crane`: it
-  counts only where its surroundings confirm it.
+- A word or a person's name ("Gap", "Crane") is ambiguous, `?Crane`: it counts only where its
+  surroundings confirm it. Two of them ("Best Buy", "Charles Schwab") count as written.
 - A name that two companies would share is given to neither.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cleanco import basename
 from english_words import get_english_words_set
@@ -60,6 +60,17 @@ _WRONG: Final = frozenset(
     "4704 6841 BALY BSU DUERF ESGRO ISG OEC SI STM STMPA.PA WHF4 XON".split()
 )
 """Symbols that the package gives to the wrong company; found by reading those of foreign companies."""
+
+_GENERIC: Final = frozenset(
+    "Air Lease|Banner Bank|Career Education|City Holding|Clear Secure|Equity Residential"
+    "|Global Payments|Heritage Financial|Independent Bank|Liquidity Services|Preferred Bank"
+    "|Public Storage|Select Medical|Strategic Education|Waste Management".split("|")
+)
+"""Names of two words that headlines also write for the thing; found by reading all such names."""
+
+_FORMS: Final = frozenset("inc corp corporation company plc co ag".split())
+_SHORT: Final = 3
+"""Letters up to which a name is as ambiguous as a symbol."""
 
 _COMMON_NAME: Final = 0.001
 """Share of Americans, in per cent, from which a surname is a person's name to readers."""
@@ -155,17 +166,20 @@ def build(found: Iterable[Company]) -> list[list[str]]:
             if (claims[name.lower()] == 1 or owners.get(name.lower()) == symbol)
             and name.lower() not in taken
         }
-        doubtful = {name for name in mine if _is_doubtful(name, company.name, words, people)}
-        aliases = sorted(mine - doubtful - {company.name})
+        marks = {name: _mark(name, words, people) for name in mine}
+        clear = {name for name, mark in marks.items() if not mark}
+        aliases = sorted(clear - {company.name})
+        aliases += sorted(
+            f"{mark}{name}" for name, mark in marks.items() if mark and name in company.names
+        )
         if _PLAIN.match(symbol) and symbol.lower() not in ordinary | set(map(str.lower, mine)):
             aliases.append(symbol)
-        aliases += sorted(f"?{name}" for name in doubtful & company.names)
         others = sorted(f"${each}" for each in company.symbols - {symbol})
         aliases += [each for each in others if each.lower() not in taken]
-        mark = "" if company.name in mine - doubtful else "!"
-        if mark and not aliases:
+        head = "" if company.name in clear else "!"
+        if head and not aliases:
             continue
-        rows.append([symbol, company.name, mark + "|".join(_once(aliases))])
+        rows.append([symbol, company.name, head + "|".join(_once(aliases))])
     return rows
 
 
@@ -173,21 +187,23 @@ def _once(aliases: list[str]) -> list[str]:
     """Return aliases without those that differ in case alone."""
     seen: dict[str, str] = {}
     for alias in aliases:
-        seen.setdefault(alias.removeprefix("?").lower(), alias)
+        seen.setdefault(alias.lstrip("?=").lower(), alias)
     return list(seen.values())
 
 
-def _is_doubtful(name: str, whole: str, words: set[str], people: set[str]) -> bool:
-    """Return whether a name can mean something else: words, persons, or few letters."""
+def _mark(name: str, words: set[str], people: set[str]) -> Literal["", "=", "?"]:
+    """Return the mark of a name that can mean something else: words, persons, or few letters."""
     parts = [part for part in re.split(r"[\s.,&'’+\-/]+", name.lower()) if part]
-    if any(part in ("inc", "corp", "corporation", "company", "plc", "co", "ag") for part in parts[1:]):
-        return False
-    letters = sum(map(str.isalpha, name))
-    if letters <= 3:
-        return True
+    if any(part in _FORMS for part in parts[1:]):
+        return ""
+    if sum(map(str.isalpha, name)) <= _SHORT:
+        return "?"
+    # "Archer Daniels Midland", "Stanley Black & Decker"
     if len(parts) > 2 or re.search(r"[&+\-]", name):
-        return False  # "Archer Daniels Midland", "Stanley Black & Decker"
-    return all(_is_word(part, words) or part in people or len(part) == 1 for part in parts)
+        return ""
+    if not all(_is_word(part, words) or part in people or len(part) == 1 for part in parts):
+        return ""
+    return "?" if len(parts) == 1 or parts[0] == "the" or name in _GENERIC else "="
 
 
 def _is_word(part: str, words: set[str]) -> bool:

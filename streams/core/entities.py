@@ -89,6 +89,11 @@ class EntityIndex:
             for alias in names.values()
             if alias.exact and alias.rule is None and symbols.get(alias.exact) == alias.symbol
         )
+        self._traded = frozenset(
+            alias.exact
+            for alias in names.values()
+            if alias.rule and alias.exact and symbols.get(alias.exact) == alias.symbol
+        )
         patterns = {key: _Pattern(alias, frozenset()) for key, alias in names.items()}
         for alias in names.values():
             for hint in alias.rule.hints if alias.rule else ():
@@ -242,28 +247,31 @@ class EntityIndex:
     def _sure(self, text: str, tickers: Sequence[Code]) -> list[bool]:
         """Return which of the symbols that a text writes need no company beside them.
 
-        In a list with two sure symbols ("AAPL, MSFT, T") the others are symbols too; words only
-        between two of them.
+        In a list with a sure symbol ("AAPL, MSFT, GE, T") the others are symbols too: one of a
+        single letter if there are two sure ones, one that is a word only between two of them.
         """
+        context = self._context
+        if context is None:
+            return [code.form != "bare" for code in tickers]
         sure = [
             code.form != "bare"
             or code.symbol in self._certain
-            or (self._context is not None and self._context.is_ticker(text, code.start, code.end))
+            or context.is_ticker(
+                text, code.start, code.end, traded=code.symbol in self._traded
+            )
             for code in tickers
         ]
-        if self._context is None or all(sure):
-            return sure
         begin = 0
         for at in range(1, len(tickers) + 1):
             if at < len(tickers) and _is_listed(text, tickers[at - 1], tickers[at]):
                 continue
             firm = [place for place in range(begin, at) if sure[place]]
-            if len(firm) > 1:
-                for place in range(begin, at):
-                    symbol = tickers[place].symbol
-                    inside = firm[0] < place < firm[-1]
-                    if symbol not in self._context.words or inside:
-                        sure[place] = sure[place] or symbol not in self._context.never
+            for place in range(begin, at) if firm else ():
+                symbol = tickers[place].symbol
+                if symbol in context.words:
+                    sure[place] |= firm[0] < place < firm[-1] and symbol not in context.never
+                else:
+                    sure[place] |= len(symbol) > 1 or len(firm) > 1
             begin = at
         return sure
 
@@ -272,7 +280,7 @@ def _alias(entry: Entry, rules: Context) -> _Alias:
     if entry.doubtful:
         return _Alias(entry.symbol, entry.alias.translate(_QUOTES), rules.rule(entry.alias))
     short = sum(map(str.isalpha, entry.alias)) <= _SHORT_LETTERS
-    exact = short or entry.alias == entry.symbol
+    exact = short or entry.exact or entry.alias == entry.symbol
     return _Alias(entry.symbol, entry.alias.translate(_QUOTES) if exact else None)
 
 

@@ -82,7 +82,7 @@ _NUMBERED: Final = {".HK": 4, ".SH": 6, ".SZ": 6, ".T": 4, ".KS": 6, ".KQ": 6, "
 _LETTERED: Final = frozenset({".NS", ".BO", ".AX"})
 """Suffixes that nothing but an exchange code has."""
 
-_BRACKETS: Final = frozenset("(<[")
+_CERTAIN: Final = frozenset("$(<[")
 _AMERICAN: Final = frozenset(name for name, suffix in _HOME.items() if not suffix)
 _CLASS = re.compile(r"-(?=[A-Z]\Z)")
 _SUFFIX: Final = "|".join(sorted(_SUFFIXES, key=len, reverse=True))
@@ -148,9 +148,12 @@ def codes(
             continue
         tag = written[0] == "$"
         if match["tag"] is None:
-            certain = tag or text[start - 1 : start] in _BRACKETS
-            code = text[start + tag : match.end("code")]
-            symbol = _suffixed(code, match["suffix"], known, tag=tag, certain=certain)
+            symbol = _suffixed(
+                text[start + tag : match.end("code")],
+                match["suffix"],
+                known,
+                before=text[start] if tag else text[start - 1 : start],
+            )
         else:
             symbol = canonical(match["tag"].upper())
             # "$hit" and "$ave" are no shares: small letters only for symbols we know.
@@ -167,15 +170,14 @@ def _prefixed(text: str, known: Container[str], words: Container[str]) -> Iterat
         if lead is None:
             continue
         start = match.start() - len(lead[0])
-        certain = match[1] not in words or text[start - 1 : start] in _BRACKETS
+        certain = match[1] not in words or text[start - 1 : start] in _CERTAIN
         symbol = _listed(lead[0].rstrip().upper(), match[1], known, certain=certain)
         if symbol:
             yield Code(symbol, start, match.end(), "code")
 
 
-def _suffixed(
-    code: str, suffix: str, known: Container[str], *, tag: bool, certain: bool
-) -> str | None:
+def _suffixed(code: str, suffix: str, known: Container[str], *, before: str) -> str | None:
+    """Return the symbol of a code with a suffix; `before` is the bracket or `$` before it."""
     if not code:
         return None
     home = _SUFFIXES[suffix]
@@ -183,13 +185,14 @@ def _suffixed(
         return _numbered(code, home)
     if home or code[-1].islower():
         symbol = code + home if home else f"{code[:-1]}.{code[-1].upper()}"
-        lettered = home in _LETTERED and len(code) > 1 and code.isalpha()
-        return symbol if symbol in known or lettered or tag else None
+        # In angle brackets stand Reuters' codes, which differ from those of the exchange.
+        lettered = home in _LETTERED and len(code) > 1 and code.isalpha() and before != "<"
+        return symbol if symbol in known or lettered or before == "$" else None
     # A class of shares, `BRK.A`, or Reuters' code, `<JNJ.N>`; elsewhere ".A" and ".N" end a word.
     shares = f"{code}.{suffix}"
     if shares in known:
         return shares
-    return code if certain and code in known else None
+    return code if before in _CERTAIN and code in known else None
 
 
 def _listed(exchange: str, code: str, known: Container[str], *, certain: bool) -> str | None:

@@ -63,6 +63,8 @@ class ContextFile(BaseModel):
     """what stands right before a company: "shares of", "retailer" """
     near: Annotated[tuple[Pattern, ...], Field(min_length=1)]
     """words of the market"""
+    market: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    """words of traders: near them a bare symbol counts that a dictionary gives as `?BAC`"""
     ticker_after: Annotated[tuple[Pattern, ...], Field(min_length=1)]
     """what stands right after a bare symbol; small letters"""
     ticker_before: Annotated[tuple[Pattern, ...], Field(min_length=1)]
@@ -112,6 +114,7 @@ class Context:
         self._doing = _compile("verbs", r"\s+(?:{})(?!\w)", file.verbs)
         self._leading = _compile("before", r"(?<!\w)(?:{})\s+\Z", file.before)
         self._near = _compile("near", r"(?<!\w)(?:{})(?!\w)", file.near)
+        self._market = _compile("market", r"(?<!\w)(?:{})(?!\w)", file.market)
         self._ticker_after = _compile("ticker_after", r"\s+(?:{})(?!\w)", file.ticker_after, 0)
         self._ticker_before = _compile("ticker_before", r"(?<!\w)(?:{})\s+\Z", file.ticker_before, 0)
 
@@ -170,14 +173,25 @@ class Context:
         left, right = _CLAUSE.split(left)[-1], _CLAUSE.split(right, 1)[0]
         return bool(self._near.search(left) or self._near.search(right))
 
-    def is_ticker(self, text: str, start: int, end: int) -> bool:
-        """Return whether what stands beside a bare symbol says that it is one."""
+    def is_ticker(self, text: str, start: int, end: int, *, traded: bool) -> bool:
+        """Return whether what stands around a bare symbol says that it is one.
+
+        Args:
+            text: The whole text.
+            start: Where the symbol begins.
+            end: Where it ends.
+            traded: Whether words of traders near it suffice.
+        """
         symbol = text[start:end]
         if len(symbol) == 1 or symbol in self.words:
             return False
         if self._ticker_after.match(text, end):
             return True
-        return bool(self._ticker_before.search(text[max(0, start - _SIDE) : start]))
+        left, right = text[max(0, start - _SIDE) : start], text[end : end + _SIDE]
+        return bool(
+            self._ticker_before.search(left)
+            or (traded and self._market.search(left + right))
+        )
 
 
 def _compile(

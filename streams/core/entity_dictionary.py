@@ -28,6 +28,8 @@ class Entry:
     """a name, or a symbol with `$` before it"""
     doubtful: bool
     """whether the name counts only where its surroundings confirm it"""
+    exact: bool
+    """whether the name counts only as it is written here"""
     place: str
     """file and line, for messages"""
 
@@ -37,8 +39,9 @@ def read_dictionary(source: Path | str | TextIO) -> Iterator[Entry]:
 
     A row is `symbol,name,aliases`, aliases separated by `|`. The name is an alias too, unless the
     aliases begin with `!` (for names such as "Apple" that are also plain words). `?Target` is a
-    name that counts only where its surroundings confirm it. `$FB` stands for another symbol of the
-    company. The symbol `-` blocks its names.
+    name that counts only where its surroundings confirm it, `=Best Buy` one that counts only as it
+    is written, as the former do. `$FB` stands for another symbol of
+    the company. The symbol `-` blocks its names.
 
     Raises:
         ConfigurationError: an unreadable file or a faulty row, with the line.
@@ -74,7 +77,7 @@ def _entries(place: str, row: list[str]) -> Iterable[Entry]:
     if symbol != BLOCKED:
         if not is_symbol(symbol):
             raise ConfigurationError(f"{place}: {symbol!r} is no symbol (such as AAPL or BRK.B)")
-        yield Entry(symbol, f"${symbol}", False, place)
+        yield Entry(symbol, f"${symbol}", False, True, place)
     if not name:
         raise ConfigurationError(f"{place}: the name is missing")
     without_name = listed.startswith("!")
@@ -84,14 +87,15 @@ def _entries(place: str, row: list[str]) -> Iterable[Entry]:
         aliases.insert(0, name)
     for written in aliases:
         doubtful = written.startswith("?")
-        alias = written.removeprefix("?").strip()
+        exact = doubtful or written.startswith("=")
+        alias = written[1:].strip() if exact else written
         if alias.startswith("$"):
-            usable = is_symbol(canonical(alias[1:])) and not doubtful
+            usable = is_symbol(canonical(alias[1:])) and not exact
         else:
             usable = any(map(str.isalnum, alias)) and not (doubtful and symbol == BLOCKED)
         if not usable or not alias.isprintable():
             raise ConfigurationError(f"{place}: {written!r} can't be an alias")
-        yield Entry(symbol, alias, doubtful, place)
+        yield Entry(symbol, alias, doubtful, exact, place)
 
 
 def is_symbol(text: str) -> bool:

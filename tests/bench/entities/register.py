@@ -37,6 +37,7 @@ _NO_COMPANY = re.compile(
     r"\b(?:ETF|ETN|Fund|Funds|Warrants?|Units?|Rights?|Notes?|Preferred|Debentures?|Index|Acquisition"
     r"|Portfolio|Bond|due|%)\b"
 )
+_BARE = re.compile(r"[A-Z]{1,5}(?:\.[AB])?")
 _MARKS = re.compile(r"[^\w&]+")
 _OF_INDIA = re.compile(r"\.(?:NS|BO)\Z")
 INDIAN: Final = frozenset({"INFY", "TTM", "WIT", "HDB", "IBN", "RDY"})
@@ -126,7 +127,7 @@ class Register:
             return "cashtag"
         if written in self._doubtful:
             return "ambiguous name"
-        if self.symbols.get(written) == symbol:
+        if _BARE.fullmatch(written) and self.symbols.get(written) == symbol:
             return "bare symbol"
         if fold(written) in self._mine:
             return "name"
