@@ -68,6 +68,14 @@ _GENERIC: Final = frozenset(
 )
 """Names of two words that headlines also write for the thing; found by reading all such names."""
 
+_PLAIN_WORDS: Final = frozenset(
+    "Gates|Independent|Interface|Investor|News|Noble|Pool|Rational|Recruit|SHIFT|Southern|Stride"
+    "|Universal|Waters".split("|")
+)
+"""Names that no context saves: what confirms a company stands beside the plain word as often."""
+
+_CITIES: Final = frozenset("chiba fukuoka gunma hiroshima kobe kyoto nagoya shizuoka yokohama".split())
+
 _FORMS: Final = frozenset("inc corp corporation company plc co ag".split())
 _SHORT: Final = 3
 """Letters up to which a name is as ambiguous as a symbol."""
@@ -133,14 +141,15 @@ def _names(name: str) -> tuple[set[str], set[str]]:
     while stem not in names | stems:
         stems.add(stem)
         stem = _TAIL.sub("", stem)
-    return {each for each in names if len(each) > 1}, {each for each in stems if len(each) > 3}
+    kinds = set(_KIND.replace("s?", "").split("|"))
+    return {each for each in names - kinds if len(each) > 1}, {each for each in stems if len(each) > 3}
 
 
 def build(found: Iterable[Company]) -> list[list[str]]:
     """Return the rows of the dictionary, sorted by symbol."""
     reviewed = list(read_dictionary(REVIEWED))
     taken = {entry.alias.lower(): entry.symbol for entry in reviewed}
-    words, people = _words(), _people()
+    words, people = _words() | _places(), _people()
     ordinary = words | people | set(taken)
     merged: dict[str, Company] = {}
     for company in found:
@@ -165,12 +174,18 @@ def build(found: Iterable[Company]) -> list[list[str]]:
             for name in company.names | company.stems
             if (claims[name.lower()] == 1 or owners.get(name.lower()) == symbol)
             and name.lower() not in taken
+            and name not in _PLAIN_WORDS
         }
         marks = {name: _mark(name, words, people) for name in mine}
+        # Small letters make "healthcare services" a thing again.
+        stems = {name for name in mine - company.names if not marks[name]}
+        marks |= {name: "=" for name in stems if " " in name}
         clear = {name for name, mark in marks.items() if not mark}
         aliases = sorted(clear - {company.name})
         aliases += sorted(
-            f"{mark}{name}" for name, mark in marks.items() if mark and name in company.names
+            f"{mark}{name}"
+            for name, mark in marks.items()
+            if mark and name in company.names | stems
         )
         if _PLAIN.match(symbol) and symbol.lower() not in ordinary | set(map(str.lower, mine)):
             aliases.append(symbol)
@@ -212,6 +227,13 @@ def _is_word(part: str, words: set[str]) -> bool:
 
 def _words() -> set[str]:
     return set(get_english_words_set(["gcide", "web2"], lower=True))
+
+
+def _places() -> set[str]:
+    """Return the homes of companies in the package ("Zurich"), and cities that banks are named for."""
+    stocks = PyTickerSymbols().get_all_stocks()
+    places = {part.strip() for stock in stocks for part in stock.get("country", "").split(",")}
+    return {place.lower() for place in places if place.isalpha()} | _CITIES
 
 
 def _people() -> set[str]:

@@ -89,6 +89,12 @@ class EntityIndex:
             for alias in names.values()
             if alias.exact and alias.rule is None and symbols.get(alias.exact) == alias.symbol
         )
+        # "HP" is a name of one company and the symbol of another, which it means less often.
+        self._names_of_others = frozenset(
+            alias.exact
+            for alias in names.values()
+            if alias.exact and symbols.get(alias.exact, alias.symbol) != alias.symbol
+        )
         self._traded = frozenset(
             alias.exact
             for alias in names.values()
@@ -162,7 +168,11 @@ class EntityIndex:
             else:
                 doubtful.append((mention, alias.rule))
         words = self._context.words if self._context else frozenset[str]()
-        tickers = list(codes(text, self._symbols, words))
+        tickers = [
+            code
+            for code in codes(text, self._symbols, words)
+            if code.form != "bare" or code.symbol not in self._names_of_others
+        ]
         bare: list[Code] = []
         for code, sure in zip(tickers, self._sure(text, tickers), strict=True):
             if sure:

@@ -21,7 +21,7 @@ _SIDE: Final = 90
 """Characters on each side of a mention that are looked at."""
 
 _CLAUSE = re.compile(r"[.!?;|]\s|\n|\s[-–—]+\s")
-_CAPITAL_BEFORE = re.compile(r"(?:^|[\s(\"'“‘])[A-Z][a-z]+\.?\s\Z")
+_CAPITAL_BEFORE = re.compile(r"(?:^|[\s(\"'“‘])[A-Z][\w.'’]*\s(?:&\s)?\Z")
 _CAPITAL_AFTER = re.compile(r"(?:\s|-)[A-Z][a-z]")
 _NEVER = re.compile(r"(?!)")
 
