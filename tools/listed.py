@@ -26,6 +26,7 @@ from pytickersymbols import PyTickerSymbols
 
 from streams.core.entities import SHIPPED
 from streams.core.entity_codes import canonical
+from streams.core.entity_context import Context
 from streams.core.entity_dictionary import BLOCKED, is_symbol, read_dictionary
 
 LISTED, REVIEWED = SHIPPED
@@ -56,9 +57,7 @@ _EXCHANGES: Final = {
 }
 """Suffix of the home exchange, for symbols that the package gives without one."""
 
-_WRONG: Final = frozenset(
-    "4704 6841 BALY BSU DUERF ESGRO ISG OEC SI STM STMPA.PA WHF4 XON".split()
-)
+_WRONG: Final = frozenset("4704 6841 BALY BSU DUERF ESGRO ISG OEC SI STM STMPA.PA WHF4 XON".split())
 """Symbols that the package gives to the wrong company; found by reading those of foreign companies."""
 
 _GENERIC: Final = frozenset(
@@ -74,7 +73,9 @@ _PLAIN_WORDS: Final = frozenset(
 )
 """Names that no context saves: what confirms a company stands beside the plain word as often."""
 
-_CITIES: Final = frozenset("chiba fukuoka gunma hiroshima kobe kyoto nagoya shizuoka yokohama".split())
+_CITIES: Final = frozenset(
+    "chiba fukuoka gunma hiroshima kobe kyoto nagoya shizuoka yokohama".split()
+)
 
 _FORMS: Final = frozenset("inc corp corporation company plc co ag".split())
 _SHORT: Final = 3
@@ -142,7 +143,9 @@ def _names(name: str) -> tuple[set[str], set[str]]:
         stems.add(stem)
         stem = _TAIL.sub("", stem)
     kinds = set(_KIND.replace("s?", "").split("|"))
-    return {each for each in names - kinds if len(each) > 1}, {each for each in stems if len(each) > 3}
+    return {each for each in names - kinds if len(each) > 1}, {
+        each for each in stems if len(each) > 3
+    }
 
 
 def build(found: Iterable[Company]) -> list[list[str]]:
@@ -150,7 +153,7 @@ def build(found: Iterable[Company]) -> list[list[str]]:
     reviewed = list(read_dictionary(REVIEWED))
     taken = {entry.alias.lower(): entry.symbol for entry in reviewed}
     words, people = _words() | _places(), _people()
-    ordinary = words | people | set(taken)
+    ordinary = words | people | set(taken) | {word.lower() for word in Context.load().words}
     merged: dict[str, Company] = {}
     for company in found:
         for key in (f"${company.symbol}", *(f"${each}" for each in sorted(company.symbols))):

@@ -196,6 +196,7 @@ class EntityIndex:
                     confirmed.append(Mention(company, code.start, code.end))
             kept = _apart([*kept, *(mention for mention in confirmed if _is_free(mention, kept))])
         return tuple(mention for mention in kept if mention.symbol != BLOCKED)
+
     def link(self, text: str, tickers: Sequence[str] = ()) -> tuple[Linked, ...]:
         """Return the companies a text speaks about, in the order of their first mention.
 
@@ -266,9 +267,7 @@ class EntityIndex:
         sure = [
             code.form != "bare"
             or code.symbol in self._certain
-            or context.is_ticker(
-                text, code.start, code.end, traded=code.symbol in self._traded
-            )
+            or context.is_ticker(text, code.start, code.end, traded=code.symbol in self._traded)
             for code in tickers
         ]
         begin = 0
@@ -319,6 +318,8 @@ def _is_listed(text: str, left: Code, right: Code) -> bool:
     """Return whether nothing but the separator of a list stands between two symbols."""
     gap = text[left.end : right.start]
     return len(gap) <= 3 and _LIST_GAP.fullmatch(gap) is not None
+
+
 def _fold(text: str) -> str:
     """Fold case and apostrophes without moving any character."""
     folded = text.lower()
@@ -340,5 +341,3 @@ def _is_border(text: str, left: int, right: int) -> bool:
 
 def _is_ideograph(char: str) -> bool:
     return "\u3040" <= char <= "\u9fff"
-
-

@@ -118,9 +118,7 @@ def canonical(symbol: str) -> str:
     return _CLASS.sub(".", symbol)
 
 
-def codes(
-    text: str, known: Container[str], words: Container[str] = frozenset()
-) -> Iterator[Code]:
+def codes(text: str, known: Container[str], words: Container[str] = frozenset()) -> Iterator[Code]:
     """Yield the symbols that a text writes, in order, without overlaps.
 
     Cashtags in capitals and exchange codes that can be nothing else count for any symbol; all

@@ -89,7 +89,9 @@ class Rule:
         self.hints = entry.hints if entry else ()
         self.not_before = self.not_after = _NEVER
         if entry and entry.not_before:
-            self.not_before = _compile(f"{where}.not_before", r"(?<!\w)(?:{})[\s-]\Z", entry.not_before)
+            self.not_before = _compile(
+                f"{where}.not_before", r"(?<!\w)(?:{})[\s-]\Z", entry.not_before
+            )
         if entry and entry.not_after:
             self.not_after = _compile(f"{where}.not_after", r"[\s-](?:{})(?!\w)", entry.not_after)
 
@@ -116,7 +118,9 @@ class Context:
         self._near = _compile("near", r"(?<!\w)(?:{})(?!\w)", file.near)
         self._market = _compile("market", r"(?<!\w)(?:{})(?!\w)", file.market)
         self._ticker_after = _compile("ticker_after", r"\s+(?:{})(?!\w)", file.ticker_after, 0)
-        self._ticker_before = _compile("ticker_before", r"(?<!\w)(?:{})\s+\Z", file.ticker_before, 0)
+        self._ticker_before = _compile(
+            "ticker_before", r"(?<!\w)(?:{})\s+\Z", file.ticker_before, 0
+        )
 
     @classmethod
     def load(cls, path: Path = CONTEXT) -> "Context":
@@ -189,8 +193,7 @@ class Context:
             return True
         left, right = text[max(0, start - _SIDE) : start], text[end : end + _SIDE]
         return bool(
-            self._ticker_before.search(left)
-            or (traded and self._market.search(left + right))
+            self._ticker_before.search(left) or (traded and self._market.search(left + right))
         )
 
 

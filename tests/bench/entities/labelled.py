@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.core.text import normalise, occurrences
+from tests.bench.entities.judgements import Case, Judgements
 from tests.bench.entities.register import KINDS, Company, Kind, Register
 
 SETS: Final = {"FinEntity": "en_entity_finentity", "SEntFiN": "en_entity_sentfin"}
@@ -19,7 +20,7 @@ Span = tuple[int, int]
 
 @dataclass
 class Found:
-    """How the mentions of one kind compare with the annotations."""
+    """How the links of one kind compare with what the texts mean."""
 
     right: int = 0
     """annotated as this company"""
@@ -27,8 +28,18 @@ class Found:
     """annotated as another company"""
     listed: int = 0
     """not annotated; the list of American companies has this very name for this company alone"""
+    read_right: int = 0
+    """not decided by annotations or lists; a reader says that the text means this company"""
+    read_wrong: int = 0
+    """the same, and it does not"""
     open: int = 0
-    """neither: annotated as something that no list has, or not annotated"""
+    """the same, and nobody has read it"""
+
+    def read(self, verdict: bool | None) -> None:
+        """Count a link that annotations do not decide."""
+        self.read_right += verdict is True
+        self.read_wrong += verdict is False
+        self.open += verdict is None
 
 
 @dataclass
@@ -48,10 +59,9 @@ class Result:
     """companies that the dictionaries have, by how the annotators' name is known"""
     reached: Counter[Kind] = field(default_factory=Counter)
     found: dict[Kind, Found] = field(default_factory=lambda: {kind: Found() for kind in KINDS})
-    confusions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    confusions: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
-    unclear: Counter[tuple[str, str]] = field(default_factory=Counter)
-    texts_of: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    unread: list[Case] = field(default_factory=list)
 
 
 def is_held_out(text: str) -> bool:
@@ -59,22 +69,29 @@ def is_held_out(text: str) -> bool:
     return bool(blake2b(text.encode(), digest_size=1).digest()[0] & 1)
 
 
-def measure(data: Path, name: str, register: Register, *, held_out: bool) -> Result:
+def measure(
+    data: Path, name: str, register: Register, judgements: Judgements, *, held_out: bool
+) -> Result:
     """Return what linking does on one half of a set."""
     result = Result()
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in _read(data / f"{SETS[name]}.jsonl.gz"):
+    for row in read_lines(data / f"{SETS[name]}.jsonl.gz"):
         rows[row["text"]].append(row)
     for raw, marked in rows.items():
         text = normalise(raw)
         if is_held_out(text) == held_out:
             result.texts += 1
-            _compare(text, marked, register, result, indian=name == "SEntFiN")
+            _compare(text, marked, name, register, judgements, result)
     return result
 
 
 def _compare(
-    text: str, marked: Sequence[dict[str, Any]], register: Register, result: Result, *, indian: bool
+    text: str,
+    marked: Sequence[dict[str, Any]],
+    name: str,
+    register: Register,
+    judgements: Judgements,
+    result: Result,
 ) -> None:
     mentions = register.index.mentions(text)
     linked = {mention.symbol for mention in mentions}
@@ -84,7 +101,7 @@ def _compare(
         if not spans:
             continue
         result.entities += 1
-        company = register.company(entity, indian=indian)
+        company = register.company(entity, indian=name == "SEntFiN")
         truth += [(span, entity, company) for span in spans]
         if company is None:
             result.no_company += 1
@@ -99,7 +116,6 @@ def _compare(
                 result.reached[kind] += 1
             else:
                 result.missed[f"{entity} ({company.symbol})"] += 1
-                result.texts_of[entity, company.symbol].append(text)
     for mention in mentions:
         written = text[mention.start : mention.end]
         kind = register.kind(written, mention.symbol)
@@ -115,17 +131,21 @@ def _compare(
             found.right += 1
         elif companies:
             found.wrong += 1
-            result.confusions[f"{touching[0][0]} ({min(companies)})", mention.symbol] += 1
-            result.texts_of[written, mention.symbol].append(text)
+            result.confusions[f"{touching[0][0]} ({min(companies)}) as {mention.symbol}"] += 1
         elif register.names(mention.symbol, written) and not touching:
             found.listed += 1
         else:
-            found.open += 1
-            result.unclear[written, mention.symbol] += 1
-            result.texts_of[written, mention.symbol].append(text)
+            case = Case(name, text, mention.start, written, mention.symbol)
+            verdict = judgements.right(case)
+            found.read(verdict)
+            if verdict is None:
+                result.unread.append(case)
+            elif not verdict:
+                result.confusions[f"{written} as {mention.symbol}"] += 1
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a gzipped file of JSON lines."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)

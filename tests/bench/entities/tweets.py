@@ -1,32 +1,20 @@
 """Linking on tweets whose cashtags have lost their `$`: what was a cashtag is the truth."""
 
-import gzip
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from streams.core.entity_codes import codes
 from streams.core.fingerprint import fingerprint
 from streams.core.text import normalise
-from tests.bench.entities.labelled import is_held_out
+from tests.bench.entities.judgements import Case, Judgements
+from tests.bench.entities.labelled import Found, is_held_out, read_lines
 from tests.bench.entities.register import KINDS, Kind, Register
 
 REPLAY: Final = "replay_tweets_2014_2015.jsonl.gz"
 LETTERS: Final = ("C", "D", "T", "V")
 """Symbols of one letter: their cashtags collect chatter, so only recall is reported."""
-
-
-@dataclass
-class Judged:
-    """Linked mentions of one kind."""
-
-    right: int = 0
-    """the very place was a cashtag of the company, or the tweet has one elsewhere"""
-    untagged: int = 0
-    """the tweet has no cashtag of the company and its sender's list does not name it"""
 
 
 @dataclass
@@ -40,15 +28,16 @@ class Tweets:
     """of these: linked where the cashtag lost its `$`, or by name"""
     tagged: Counter[str] = field(default_factory=Counter)
     """of these: linked in the tweet as it was"""
-    found: dict[Kind, Judged] = field(default_factory=lambda: {kind: Judged() for kind in KINDS})
-    confusions: Counter[tuple[Kind, str, str]] = field(default_factory=Counter)
+    found: dict[Kind, Found] = field(default_factory=lambda: {kind: Found() for kind in KINDS})
+    """links outside `LETTERS`; right: the tweet has a cashtag of the company, or its list does"""
+    confusions: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
-    texts_of: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    unread: list[Case] = field(default_factory=list)
 
 
-def measure(data: Path, register: Register, *, held_out: bool) -> Tweets:
+def measure(data: Path, register: Register, judgements: Judgements, *, held_out: bool) -> Tweets:
     """Return what linking does on one half of the distinct English tweets."""
-    events = list(_read(data / REPLAY))
+    events = list(read_lines(data / REPLAY))
     index = register.index
     universe = {
         linked.symbol for event in events for linked in index.link("", event.get("tickers") or ())
@@ -62,12 +51,17 @@ def measure(data: Path, register: Register, *, held_out: bool) -> Tweets:
             continue
         stories.add(story)
         given = {linked.symbol for linked in index.link("", event.get("tickers") or ())}
-        _compare(text, given, universe, register, result)
+        _compare(text, given, universe, register, judgements, result)
     return result
 
 
 def _compare(
-    text: str, given: set[str], universe: set[str], register: Register, result: Tweets
+    text: str,
+    given: set[str],
+    universe: set[str],
+    register: Register,
+    judgements: Judgements,
+    result: Tweets,
 ) -> None:
     tagged: set[str] = set()
     parts: list[str] = []
@@ -95,15 +89,16 @@ def _compare(
             continue
         written = stripped[mention.start : mention.end]
         kind = register.kind(written, mention.symbol)
+        found = result.found[kind]
         if mention.symbol in tagged | given:
-            result.found[kind].right += 1
+            found.right += 1
+        elif register.names(mention.symbol, written):
+            found.listed += 1
         else:
-            result.found[kind].untagged += 1
-            result.confusions[kind, written, mention.symbol] += 1
-            result.texts_of[written, mention.symbol].append(stripped)
-
-
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+            case = Case("tweets", stripped, mention.start, written, mention.symbol)
+            verdict = judgements.right(case)
+            found.read(verdict)
+            if verdict is None:
+                result.unread.append(case)
+            elif not verdict:
+                result.confusions[f"{written} as {mention.symbol}"] += 1
