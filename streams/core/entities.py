@@ -98,7 +98,11 @@ class EntityIndex:
         self._traded = frozenset(
             alias.exact
             for alias in names.values()
-            if alias.rule and alias.exact and symbols.get(alias.exact) == alias.symbol
+            if alias.rule
+            and alias.exact
+            and symbols.get(alias.exact) == alias.symbol
+            and context is not None
+            and alias.exact not in context.names
         )
         patterns = {key: _Pattern(alias, frozenset()) for key, alias in names.items()}
         for alias in names.values():

@@ -190,7 +190,9 @@ def _suffixed(code: str, suffix: str, known: Container[str], *, before: str) -> 
     shares = f"{code}.{suffix}"
     if shares in known:
         return shares
-    return code if before in _CERTAIN and code in known else None
+    if before in _CERTAIN and code in known:
+        return code
+    return shares if before == "$" else None
 
 
 def _listed(exchange: str, code: str, known: Container[str], *, certain: bool) -> str | None:
