@@ -57,27 +57,71 @@ _EXCHANGES: Final = {
 }
 """Suffix of the home exchange, for symbols that the package gives without one."""
 
-_WRONG: Final = frozenset("4704 6841 BALY BSU DUERF ESGRO ISG OEC SI STM STMPA.PA WHF4 XON".split())
-"""Symbols that the package gives to the wrong company; found by reading those of foreign companies."""
+_WRONG: Final = frozenset(
+    [
+        "4704",
+        "6841",
+        "BALY",
+        "BSU",
+        "DUERF",
+        "ESGRO",
+        "ISG",
+        "OEC",
+        "SI",
+        "STM",
+        "STMPA.PA",
+        "WHF4",
+        "XON",
+    ]
+)
+"""Symbols that the package gives to the wrong company; found by reading those of foreigners."""
 
 _GENERIC: Final = frozenset(
-    "Air Lease|Banner Bank|Career Education|City Holding|Clear Secure|Equity Residential"
-    "|Global Payments|Heritage Financial|Independent Bank|Liquidity Services|Preferred Bank"
-    "|Public Storage|Select Medical|Strategic Education|Waste Management".split("|")
+    [
+        "Air Lease",
+        "Banner Bank",
+        "Career Education",
+        "City Holding",
+        "Clear Secure",
+        "Equity Residential",
+        "Global Payments",
+        "Heritage Financial",
+        "Independent Bank",
+        "Liquidity Services",
+        "Preferred Bank",
+        "Public Storage",
+        "Select Medical",
+        "Strategic Education",
+        "Waste Management",
+    ]
 )
 """Names of two words that headlines also write for the thing; found by reading all such names."""
 
 _PLAIN_WORDS: Final = frozenset(
-    "Gates|Independent|Interface|Investor|News|Noble|Pool|Rational|Recruit|SHIFT|Southern|Stride"
-    "|Universal|Waters".split("|")
+    [
+        "Gates",
+        "Independent",
+        "Interface",
+        "Investor",
+        "News",
+        "Noble",
+        "Pool",
+        "Rational",
+        "Recruit",
+        "SHIFT",
+        "Southern",
+        "Stride",
+        "Universal",
+        "Waters",
+    ]
 )
 """Names that no context saves: what confirms a company stands beside the plain word as often."""
 
 _CITIES: Final = frozenset(
-    "chiba fukuoka gunma hiroshima kobe kyoto nagoya shizuoka yokohama".split()
+    ["chiba", "fukuoka", "gunma", "hiroshima", "kobe", "kyoto", "nagoya", "shizuoka", "yokohama"]
 )
 
-_FORMS: Final = frozenset("inc corp corporation company plc co ag".split())
+_FORMS: Final = frozenset(["inc", "corp", "corporation", "company", "plc", "co", "ag"])
 _SHORT: Final = 3
 """Letters up to which a name is as ambiguous as a symbol."""
 
@@ -112,7 +156,7 @@ def companies() -> Iterator[Company]:
             and "." not in str(each["yahoo"])
         ]
         home = _home(stock)
-        every = [symbol for symbol in dict.fromkeys((*american, home))]
+        every = list(dict.fromkeys((*american, home)))
         every = [symbol for symbol in every if is_symbol(symbol) and symbol not in _WRONG]
         if not every:
             continue
@@ -233,7 +277,7 @@ def _words() -> set[str]:
 
 
 def _places() -> set[str]:
-    """Return the homes of companies in the package ("Zurich"), and cities that banks are named for."""
+    """Return the homes of companies in the package ("Zurich"), and cities that name banks."""
     stocks = PyTickerSymbols().get_all_stocks()
     places = {part.strip() for stock in stocks for part in stock.get("country", "").split(",")}
     return {place.lower() for place in places if place.isalpha()} | _CITIES

@@ -1,7 +1,7 @@
 """Finding the companies a text speaks about.
 
-Three forms are linked: cashtags (`$AAPL`), exchange codes (`NYSE: BA`, `600519.SH`) and names out of
-dictionaries (CSV files `symbol,name,aliases`). A wrong link costs more than a missed one, because
+Three forms are linked: cashtags (`$AAPL`), exchange codes (`NYSE: BA`, `600519.SH`) and names out
+of dictionaries (CSV files `symbol,name,aliases`). A wrong link costs more than a missed one, because
 it moves the index of a company that the text does not mention: a name or a bare symbol that can
 mean something else counts only where its surroundings confirm it. docs/entities.md has the whole
 story and the figures.
@@ -17,7 +17,7 @@ from typing import Final, TextIO
 from ahocorasick_rs import AhoCorasick
 
 from streams.core.entity_codes import SYMBOL, Code, canonical, codes
-from streams.core.entity_context import CONTEXT, Context, Rule
+from streams.core.entity_context import CONTEXT, Context, Rule, Surroundings
 from streams.core.entity_dictionary import BLOCKED, Entry, read_dictionary
 from streams.core.errors import ConfigurationError
 
@@ -178,19 +178,20 @@ class EntityIndex:
             if code.form != "bare" or code.symbol not in self._names_of_others
         ]
         bare: list[Code] = []
-        for code, sure in zip(tickers, self._sure(text, tickers), strict=True):
+        around = self._context.around(text) if self._context and (doubtful or tickers) else None
+        for code, sure in zip(tickers, self._sure(text, tickers, around), strict=True):
             if sure:
                 certain.append(Mention(self._company(code.symbol), code.start, code.end))
             elif code.form == "bare":
                 bare.append(code)
         kept = _apart(certain)
-        if self._context and (doubtful or bare):
+        if self._context and around and (doubtful or bare):
             anchors = hinted.union(mention.symbol for mention in kept)
             confirmed = [
                 mention
                 for mention, rule in doubtful
                 if self._context.is_company(
-                    text, mention.start, mention.end, rule, anchored=mention.symbol in anchors
+                    around, mention.start, mention.end, rule, anchored=mention.symbol in anchors
                 )
             ]
             anchors.update(mention.symbol for mention in confirmed)
@@ -259,19 +260,19 @@ class EntityIndex:
             if _is_border(text, start - 1, start) and _is_border(text, end - 1, end):
                 yield start, end, self._patterns[index]
 
-    def _sure(self, text: str, tickers: Sequence[Code]) -> list[bool]:
+    def _sure(self, text: str, tickers: Sequence[Code], around: Surroundings | None) -> list[bool]:
         """Return which of the symbols that a text writes need no company beside them.
 
         In a list with a sure symbol ("AAPL, MSFT, GE, T") the others are symbols too: one of a
         single letter if there are two sure ones, one that is a word only between two of them.
         """
         context = self._context
-        if context is None:
+        if context is None or around is None:
             return [code.form != "bare" for code in tickers]
         sure = [
             code.form != "bare"
             or code.symbol in self._certain
-            or context.is_ticker(text, code.start, code.end, traded=code.symbol in self._traded)
+            or context.is_ticker(around, code.start, code.end, traded=code.symbol in self._traded)
             for code in tickers
         ]
         begin = 0

@@ -6,6 +6,7 @@ something confirms it and nothing refuses it; what is left open is not linked.
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,7 +19,10 @@ CONTEXT: Final = Path(__file__).parent / "data" / "ambiguous.toml"
 """The rules that ship with Tickertone."""
 
 _SIDE: Final = 90
-"""Characters on each side of a mention that are looked at."""
+"""Characters on each side of a mention in which words of the market count."""
+
+_LEAD: Final = 30
+"""Characters before a mention that can confirm or refuse it."""
 
 _CLAUSE = re.compile(r"[.!?;|]\s|\n|\s[-–—]+\s")
 _CAPITAL_BEFORE = re.compile(r"(?:^|[\s(\"'“‘])[A-Z][\w.'’]*\s(?:&\s)?\Z")
@@ -70,7 +74,7 @@ class ContextFile(BaseModel):
     ticker_before: Annotated[tuple[Pattern, ...], Field(min_length=1)]
     """what stands right before a bare symbol; small letters"""
     ticker_words: Annotated[frozenset[Ticker], Field(min_length=1)]
-    """symbols that are words: bare, they count only between other symbols or beside their company"""
+    """symbols that are words: bare, they count only between others or beside their company"""
     ticker_never: frozenset[Ticker] = frozenset()
     """symbols that never count bare"""
     names: dict[str, NameRule] = {}
@@ -94,6 +98,35 @@ class Rule:
             )
         if entry and entry.not_after:
             self.not_after = _compile(f"{where}.not_after", r"[\s-](?:{})(?!\w)", entry.not_after)
+
+
+class Surroundings:
+    """Where a text has words of the market, and where its clauses end. Found once, when asked."""
+
+    __slots__ = ("_borders", "_market", "_near", "text")
+
+    def __init__(self, text: str, near: re.Pattern[str], market: re.Pattern[str]) -> None:
+        self.text = text
+        self._near: re.Pattern[str] | list[int] = near
+        self._market: re.Pattern[str] | list[int] = market
+        self._borders: list[int] | None = None
+
+    def has_near(self, start: int, end: int) -> bool:
+        """Return whether the clause of [start, end) has a word of the market close by."""
+        if self._borders is None:
+            self._borders = [match.start() for match in _CLAUSE.finditer(self.text)]
+        if not isinstance(self._near, list):
+            self._near = [match.start() for match in self._near.finditer(self.text)]
+        after = bisect_left(self._borders, end)
+        low = max(self._borders[after - 1] if after else 0, start - _SIDE)
+        high = min(self._borders[after] if after < len(self._borders) else end + _SIDE, end + _SIDE)
+        return _is_between(self._near, low, high, start)
+
+    def has_market(self, start: int, end: int) -> bool:
+        """Return whether a word of traders stands close by."""
+        if not isinstance(self._market, list):
+            self._market = [match.start() for match in self._market.finditer(self.text)]
+        return _is_between(self._market, start - _SIDE, end + _SIDE, start)
 
 
 class Context:
@@ -149,17 +182,24 @@ class Context:
         """Return the rule of an ambiguous name: its own, or the strict one."""
         return self._rules.get(alias, self._strict)
 
-    def is_company(self, text: str, start: int, end: int, rule: Rule, *, anchored: bool) -> bool:
-        """Return whether a name at [start, end) means its company. Time does not depend on the text.
+    def around(self, text: str) -> Surroundings:
+        """Return what stands around the mentions of a text."""
+        return Surroundings(text, self._near, self._market)
+
+    def is_company(
+        self, around: Surroundings, start: int, end: int, rule: Rule, *, anchored: bool
+    ) -> bool:
+        """Return whether a name at [start, end) means its company.
 
         Args:
-            text: The whole text.
+            around: The whole text.
             start: Where the name begins.
             end: Where it ends.
             rule: What decides about the name.
             anchored: Whether the text names the company elsewhere beyond doubt, or holds a hint.
         """
-        left, right = text[max(0, start - _SIDE) : start], text[end : end + _SIDE]
+        text = around.text
+        left, right = text[max(0, start - _LEAD) : start], text[end : end + _SIDE]
         if rule.not_before.search(left) or rule.not_after.match(right):
             return False
         if self._leading.search(left):
@@ -172,29 +212,33 @@ class Context:
             return False
         if anchored or (rule.verbs and self._doing.match(right)):
             return True
-        if not rule.near:
-            return False
-        left, right = _CLAUSE.split(left)[-1], _CLAUSE.split(right, 1)[0]
-        return bool(self._near.search(left) or self._near.search(right))
+        return rule.near and around.has_near(start, end)
 
-    def is_ticker(self, text: str, start: int, end: int, *, traded: bool) -> bool:
+    def is_ticker(self, around: Surroundings, start: int, end: int, *, traded: bool) -> bool:
         """Return whether what stands around a bare symbol says that it is one.
 
         Args:
-            text: The whole text.
+            around: The whole text.
             start: Where the symbol begins.
             end: Where it ends.
             traded: Whether words of traders near it suffice.
         """
+        text = around.text
         symbol = text[start:end]
         if len(symbol) == 1 or symbol in self.words:
             return False
         if self._ticker_after.match(text, end):
             return True
-        left, right = text[max(0, start - _SIDE) : start], text[end : end + _SIDE]
-        return bool(
-            self._ticker_before.search(left) or (traded and self._market.search(left + right))
-        )
+        if self._ticker_before.search(text[max(0, start - _LEAD) : start]):
+            return True
+        return traded and around.has_market(start, end)
+
+
+def _is_between(places: Sequence[int], low: int, high: int, but: int) -> bool:
+    """Return whether one of the places, in order, lies in [low, high), apart from one."""
+    first = bisect_left(places, low)
+    found = bisect_left(places, high) - first
+    return found > 1 or (found == 1 and places[first] != but)
 
 
 def _compile(

@@ -20,7 +20,7 @@ class SubjectNames:
     """Names of companies out of the dictionaries, of topics out of the labels."""
 
     def __init__(self, dictionaries: Iterable[Path] = ()) -> None:
-        """Read the shipped dictionaries and others; the last one's first name of a symbol counts."""
+        """Read the shipped dictionaries and others; the last one's name of a symbol counts."""
         self._companies: dict[str, str] = {}
         for path in reversed((*SHIPPED, *dictionaries)):
             with path.open(encoding="utf-8", newline="") as lines:

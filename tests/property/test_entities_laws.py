@@ -11,9 +11,45 @@ from streams.core.text import TARGET, normalise, with_roles
 INDEX = EntityIndex.load()
 PIECES = st.sampled_from(
     [
-        *("$AAPL", "$brk.b", "Nokia", "nokia", "NYSE: BA", "AT&T", "McDonald’s", "台积电", "İ", " ", "."),
-        *("Apple", "Target", "Gap", "T", "ON", "AAPL", "BAC", "GE", "0700.HK", "<JNJ.N>", "$0700.HK"),
-        *(" shares", " CEO", "'s", " price ", " pie", " iPhone", ", ", "; ", "\n", "up 2%", "long "),
+        *(
+            "$AAPL",
+            "$brk.b",
+            "Nokia",
+            "nokia",
+            "NYSE: BA",
+            "AT&T",
+            "McDonald’s",
+            "台积电",
+            "İ",
+            " ",
+            ".",
+        ),
+        *(
+            "Apple",
+            "Target",
+            "Gap",
+            "T",
+            "ON",
+            "AAPL",
+            "BAC",
+            "GE",
+            "0700.HK",
+            "<JNJ.N>",
+            "$0700.HK",
+        ),
+        *(
+            " shares",
+            " CEO",
+            "'s",
+            " price ",
+            " pie",
+            " iPhone",
+            ", ",
+            "; ",
+            "\n",
+            "up 2%",
+            "long ",
+        ),
     ]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join) | st.text()

@@ -30,8 +30,8 @@ KINDS: Final[tuple[Kind, ...]] = (
 )
 
 _SHARE = re.compile(
-    r"\s*(?: - |\(|\b(?:Common|Class [A-C]\b|Ordinary|American Depos|Depos|ADS\b|ADR\b|Sponsored|New York Reg"
-    r"|Series [A-Z]\b|Subordinate|Limited Partner|Each\b|each\b)).*"
+    r"\s*(?: - |\(|\b(?:Common|Class [A-C]\b|Ordinary|American Depos|Depos|ADS\b|ADR\b|Sponsored"
+    r"|New York Reg|Series [A-Z]\b|Subordinate|Limited Partner|Each\b|each\b)).*"
 )
 _NO_COMPANY = re.compile(
     r"\b(?:ETF|ETN|Fund|Funds|Warrants?|Units?|Rights?|Notes?|Preferred|Debentures?|Index|Acquisition"

@@ -49,8 +49,13 @@ def render(measured: Measured) -> str:
         if sum(vars(by_kind[kind]).values())
     ]
     recall = [
-        [name, kind, f"{result.wanted[kind]:,}", f"{result.reached[kind]:,}"]
-        + [_share(result.reached[kind], result.wanted[kind])]
+        [
+            name,
+            kind,
+            f"{result.wanted[kind]:,}",
+            f"{result.reached[kind]:,}",
+            _share(result.reached[kind], result.wanted[kind]),
+        ]
         for name, result in sets.items()
         for kind in KINDS
         if result.wanted[kind]
@@ -60,20 +65,39 @@ def render(measured: Measured) -> str:
         for how, linked in (("with `$`", tweets.tagged), ("without `$`", tweets.bare)):
             pairs = tweets.pairs[group]
             recall.append(
-                [f"tweets {how}", name, f"{pairs:,}", f"{linked[group]:,}"]
-                + [_share(linked[group], pairs)]
+                [
+                    f"tweets {how}",
+                    name,
+                    f"{pairs:,}",
+                    f"{linked[group]:,}",
+                    _share(linked[group], pairs),
+                ]
             )
     scope = [
-        [name, f"{r.texts:,}", f"{r.entities:,}", f"{r.no_company:,}", f"{r.unknown:,}"]
-        + [f"{sum(r.wanted.values()):,}", f"{r.unknown_linked:,}"]
+        [
+            name,
+            f"{r.texts:,}",
+            f"{r.entities:,}",
+            f"{r.no_company:,}",
+            f"{r.unknown:,}",
+            f"{sum(r.wanted.values()):,}",
+            f"{r.unknown_linked:,}",
+        ]
         for name, r in sets.items()
     ]
     parts = [
         _table(_FOUND, precision),
         _table(("source", "kind", "wanted", "linked", "recall"), recall),
         _table(
-            ("set", "texts", "entities", "no company", "not in the dictionaries", "wanted")
-            + ("of those not in the dictionaries, linked as another",),
+            (
+                "set",
+                "texts",
+                "entities",
+                "no company",
+                "not in the dictionaries",
+                "wanted",
+                "of those not in the dictionaries, linked as another",
+            ),
             scope,
         ),
         f"Tweets: {tweets.texts:,} distinct English ones. Headlines: {news.texts:,} distinct ones,"

@@ -97,7 +97,18 @@ def test_a_list_of_five_hundred_cashtags_yields_at_most_fifty() -> None:
     "unit",
     [
         *("$AAPL", "$", "$A.", "Amazon ", "Bank of America Merrill ", "NYSE: ", "a", "İ", "\ud800"),
-        *("Apple ", "Apple CEO ", "Target", "T, ", "AAPL T ", "ON ", "BAC  ", "NYSE:", "0700.HK ", "A.B."),
+        *(
+            "Apple ",
+            "Apple CEO ",
+            "Target",
+            "T, ",
+            "AAPL T ",
+            "ON ",
+            "BAC  ",
+            "NYSE:",
+            "0700.HK ",
+            "A.B.",
+        ),
         *("Best Buy of ", "Shell's a a ", "(", " ", "9", "iPhone Apple "),
     ],
 )
@@ -187,7 +198,7 @@ def test_a_dictionary_says_what_is_ambiguous_and_what_must_be_written_so() -> No
 
 @pytest.mark.parametrize("alias", ["?", "=", "?$VLT", "=$VLT", "$", "$v-lt"])
 def test_a_mark_needs_a_name(alias: str) -> None:
-    with pytest.raises(ConfigurationError, match="line 2: .* can't be an alias"):
+    with pytest.raises(ConfigurationError, match=r"line 2: .* can't be an alias"):
         EntityIndex.load(dictionary(f"VLT,Voltara,{alias}\n"))
 
 
