@@ -1,10 +1,10 @@
 """Finding the companies a text speaks about.
 
 Three forms are linked: cashtags (`$AAPL`), exchange codes (`NYSE: BA`, `600519.SH`) and names out
-of dictionaries (CSV files `symbol,name,aliases`). A wrong link costs more than a missed one, because
-it moves the index of a company that the text does not mention: a name or a bare symbol that can
-mean something else counts only where its surroundings confirm it. docs/entities.md has the whole
-story and the figures.
+of dictionaries (CSV files `symbol,name,aliases`). A wrong link costs more than a missed one,
+because it moves the index of a company that the text does not mention: a name or a bare symbol that
+can mean something else counts only where its surroundings confirm it. docs/entities.md has the
+whole story and the figures.
 """
 
 import re

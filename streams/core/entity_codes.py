@@ -1,9 +1,9 @@
 """Symbols as they stand in texts: `$AAPL`, `600519.SH`, `NASDAQ: TSLA`, `AAPL`.
 
-One expression finds all forms but those behind an exchange (`NYSE: BA`), which begin at a colon. How a company is written here is decided in this module:
-the plain symbol for shares on American exchanges, else the code of the home exchange with its
-suffix as Yahoo writes it (`RR.L`, `0700.HK`), Shanghai as `.SH`, share classes with a dot
-(`BRK.B`).
+One expression finds all forms but those behind an exchange (`NYSE: BA`), which begin at a colon.
+How a company is written here is decided in this module: the plain symbol for shares on American
+exchanges, else the code of the home exchange with its suffix as Yahoo writes it (`RR.L`,
+`0700.HK`), Shanghai as `.SH`, share classes with a dot (`BRK.B`).
 """
 
 import re

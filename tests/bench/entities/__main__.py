@@ -4,8 +4,8 @@
 
 Half of the texts of every source (by a hash of the text) served for improving the dictionaries and
 rules; figures are of the other half. `--write` puts the tables into docs/entities.md; `--half
-tuned` measures the half that was tuned on, `--sheet FILE` writes the links that nobody has read yet, with
-their texts, for judging outside the repository.
+tuned` measures the half that was tuned on, `--sheet FILE` writes the links that nobody has read
+yet, with their texts, for judging outside the repository.
 """
 
 import argparse
