@@ -234,7 +234,8 @@ def build(found: Iterable[Company]) -> list[list[str]]:
             for name, mark in marks.items()
             if mark and name in company.names | stems
         )
-        if _PLAIN.match(symbol) and symbol.lower() not in ordinary | set(map(str.lower, mine)):
+        lower = symbol.lower()
+        if _PLAIN.match(symbol) and lower not in ordinary and lower not in map(str.lower, mine):
             aliases.append(symbol)
         others = sorted(f"${each}" for each in company.symbols - {symbol})
         aliases += [each for each in others if each.lower() not in taken]

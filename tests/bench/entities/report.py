@@ -62,17 +62,12 @@ def render(measured: Measured) -> str:
     ]
     for group in ("bare", *LETTERS):
         name = "all but single letters" if group == "bare" else f"`{group}`"
-        for how, linked in (("with `$`", tweets.tagged), ("without `$`", tweets.bare)):
-            pairs = tweets.pairs[group]
-            recall.append(
-                [
-                    f"tweets {how}",
-                    name,
-                    f"{pairs:,}",
-                    f"{linked[group]:,}",
-                    _share(linked[group], pairs),
-                ]
-            )
+        for how, linked, wanted in (
+            ("with `$`", tweets.tagged, tweets.given),
+            ("without `$`", tweets.bare, tweets.pairs),
+        ):
+            counts = f"{wanted[group]:,}", f"{linked[group]:,}"
+            recall.append([f"tweets {how}", name, *counts, _share(linked[group], wanted[group])])
     scope = [
         [
             name,

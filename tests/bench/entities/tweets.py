@@ -26,8 +26,10 @@ class Tweets:
     """(tweet, company) by cashtag: `bare`, or the letter"""
     bare: Counter[str] = field(default_factory=Counter)
     """of these: linked where the cashtag lost its `$`, or by name"""
+    given: Counter[str] = field(default_factory=Counter)
+    """(tweet, company) by the list of tickers that came with the tweet"""
     tagged: Counter[str] = field(default_factory=Counter)
-    """of these: linked in the tweet as it was"""
+    """of these: linked in the tweet as it was, without its list"""
     found: dict[Kind, Found] = field(default_factory=lambda: {kind: Found() for kind in KINDS})
     """links outside `LETTERS`; right: the tweet has a cashtag of the company, or its list does"""
     confusions: Counter[str] = field(default_factory=Counter)
@@ -81,9 +83,12 @@ def _compare(
         group = symbol if symbol in LETTERS else "bare"
         result.pairs[group] += 1
         result.bare[group] += symbol in linked
-        result.tagged[group] += symbol in as_it_was
         if symbol not in linked:
             result.missed[symbol] += 1
+    for symbol in given:
+        group = symbol if symbol in LETTERS else "bare"
+        result.given[group] += 1
+        result.tagged[group] += symbol in as_it_was
     for mention in mentions:
         if mention.symbol in LETTERS:
             continue
