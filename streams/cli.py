@@ -209,7 +209,7 @@ def check_config() -> None:
         table.add_row(name, value, description)
     console.print(table)
     rules = load_rules(settings.aggregate.rules)
-    names = EntityIndex.load(SHIPPED, *settings.score.dictionaries)
+    names = EntityIndex.load(*SHIPPED, *settings.score.dictionaries)
     console.print(f"{len(rules)} rules, {len(names)} names of companies: all valid")
 
 

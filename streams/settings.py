@@ -71,7 +71,8 @@ class ScoreSettings(_Group):
         description="Key of author pseudonyms. Empty: made once, kept in the run directory.",
     )
     dictionaries: tuple[Path, ...] = Field(
-        (), description="CSV files symbol,name,aliases on top of the shipped dictionary."
+        (),
+        description="CSV files symbol,name,aliases; their rows win over the shipped dictionaries.",
     )
     idle_s: float = Field(30.0, gt=0, description="Silence after which a source counts as idle.")
 

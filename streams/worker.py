@@ -64,7 +64,7 @@ def run_aggregate(settings: Settings) -> None:
 async def _score(settings: Settings) -> None:
     names = Names(settings.kafka.prefix)
     registry, readiness = CollectorRegistry(), Readiness(ASSIGNMENT)
-    index = EntityIndex.load(SHIPPED, *settings.score.dictionaries)
+    index = EntityIndex.load(*SHIPPED, *settings.score.dictionaries)
     if settings.triton.url is None:
         raise ConfigurationError("set TICKERTONE_TRITON__URL, or use `tickertone up`")
     classifier = TritonClassifier(settings.triton, settings.triton.url)

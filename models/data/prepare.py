@@ -105,7 +105,7 @@ def prepare(
         "may_be_given_away": all(row.permissive for row in rows if row.split != "test"),
         "rows": len(rows),
         "table_sha256": write_table(out, rows),
-        "dictionary_sha256": checksum(SHIPPED),
+        "dictionaries_sha256": [checksum(path) for path in SHIPPED],
         "sets": sets,
         "near_duplicates": {"threshold": THRESHOLD, **duplicates},
         "leak_check": leak_check,

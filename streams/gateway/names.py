@@ -21,9 +21,9 @@ class SubjectNames:
     """Names of companies out of the dictionaries, of topics out of the labels."""
 
     def __init__(self, dictionaries: Iterable[Path] = ()) -> None:
-        """Read the shipped dictionary and others; the first name of a symbol counts."""
+        """Read the shipped dictionaries and others; the last one's name of a symbol counts."""
         self._companies: dict[str, str] = {}
-        for path in (SHIPPED, *dictionaries):
+        for path in reversed((*SHIPPED, *dictionaries)):
             with path.open(encoding="utf-8", newline="") as lines:
                 for row in csv.DictReader(lines):
                     self._companies.setdefault(row["symbol"], row["name"])

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from streams.core.entities import SHIPPED, EntityIndex
+from streams.core.entities import EntityIndex
 from streams.core.fold import Fold
 from streams.core.records import KIND_HEADER, Opinion
 from streams.core.rules import parse_rules
@@ -40,7 +40,7 @@ async def scored(records: list[dict]) -> list[Result]:
     """Return what score makes of the feed in batches of 64."""
     scorer = Scorer(
         OfflineModel(),
-        EntityIndex.load(SHIPPED),
+        EntityIndex.load(),
         b"test",
         cache_texts=0,
         lateness_ms=LATENESS_MS,

@@ -22,7 +22,7 @@ from streams.adapters.publisher import Fenced, Publisher
 from streams.adapters.readiness import Readiness
 from streams.agents.aggregate import AggregateAgent
 from streams.agents.score import Hook, ScoreAgent, no_fault
-from streams.core.entities import SHIPPED, EntityIndex
+from streams.core.entities import EntityIndex
 from streams.core.errors import PublishFailed
 from streams.core.fold import Fold
 from streams.core.records import KIND_HEADER
@@ -103,7 +103,7 @@ async def score(settings: KafkaSettings, hook: Hook = no_fault) -> AsyncIterator
     await publisher.start()
     scorer = Scorer(
         classifier,
-        EntityIndex.load(SHIPPED),
+        EntityIndex.load(),
         b"key",
         cache_texts=0,
         lateness_ms=60_000,

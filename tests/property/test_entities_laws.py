@@ -10,7 +10,47 @@ from streams.core.text import TARGET, normalise, with_roles
 
 INDEX = EntityIndex.load()
 PIECES = st.sampled_from(
-    ["$AAPL", "$brk.b", "Nokia", "nokia", "NYSE: BA", "AT&T", "McDonald’s", "台积电", "İ", " ", "."]
+    [
+        *(
+            "$AAPL",
+            "$brk.b",
+            "Nokia",
+            "nokia",
+            "NYSE: BA",
+            "AT&T",
+            "McDonald’s",
+            "台积电",
+            "İ",
+            " ",
+            ".",
+        ),
+        *(
+            "Apple",
+            "Target",
+            "Gap",
+            "T",
+            "ON",
+            "AAPL",
+            "BAC",
+            "GE",
+            "0700.HK",
+            "<JNJ.N>",
+            "$0700.HK",
+        ),
+        *(
+            " shares",
+            " CEO",
+            "'s",
+            " price ",
+            " pie",
+            " iPhone",
+            ", ",
+            "; ",
+            "\n",
+            "up 2%",
+            "long ",
+        ),
+    ]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join) | st.text()
 TICKERS = st.lists(st.sampled_from(["AAPL", "fb", "600519.SH", "$T"]) | st.text(), max_size=8)
@@ -52,3 +92,27 @@ def test_roles_replace_every_mention(raw: str) -> None:
     for linked in INDEX.link(text):
         marked = with_roles(text, linked.spans)
         assert marked.count(TARGET) == len(linked.spans)
+
+
+@given(TEXTS)
+def test_mentions_are_in_order_apart_and_inside(text: str) -> None:
+    found = INDEX.mentions(text)
+    assert all(0 <= mention.start < mention.end <= len(text) for mention in found)
+    assert all(left.end <= right.start for left, right in pairwise(found))
+
+
+@given(st.sampled_from(["Apple", "Target", "Gap", "Visa", "Ford", "Block", "Progressive"]), TEXTS)
+def test_an_ambiguous_name_is_linked_only_as_it_is_written(name: str, text: str) -> None:
+    assert not any(
+        text[mention.start : mention.end] == name for mention in INDEX.mentions(text.lower())
+    )
+    assert INDEX.mentions(name) == ()
+
+
+@given(TEXTS, st.sampled_from(["$AAPL", "Nokia", "0700.HK", "$T"]))
+def test_a_sure_mention_stays_whatever_text_comes_before_it(text: str, sure: str) -> None:
+    lead = text.rstrip() + " -- . "
+    assert any(
+        (mention.start, mention.end) == (len(lead), len(lead) + len(sure))
+        for mention in INDEX.mentions(lead + sure)
+    )

@@ -2,10 +2,11 @@
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 
-from streams.core.entities import MAX_ENTITIES, EntityIndex, Linked
+from streams.core.entities import MAX_ENTITIES, SHIPPED, EntityIndex, Linked
 from streams.core.errors import ConfigurationError
 
 INDEX = EntityIndex.load()
@@ -94,7 +95,22 @@ def test_a_list_of_five_hundred_cashtags_yields_at_most_fifty() -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["$AAPL", "$", "$A.", "Amazon ", "Bank of America Merrill ", "NYSE: ", "a", "İ", "\ud800"],
+    [
+        *("$AAPL", "$", "$A.", "Amazon ", "Bank of America Merrill ", "NYSE: ", "a", "İ", "\ud800"),
+        *(
+            "Apple ",
+            "Apple CEO ",
+            "Target",
+            "T, ",
+            "AAPL T ",
+            "ON ",
+            "BAC  ",
+            "NYSE:",
+            "0700.HK ",
+            "A.B.",
+        ),
+        *("Best Buy of ", "Shell's a a ", "(", " ", "9", "iPhone Apple "),
+    ],
 )
 def test_time_is_linear_in_the_length(unit: str) -> None:
     def cost(length: int) -> float:
@@ -151,3 +167,57 @@ def test_dictionaries_add_to_one_another() -> None:
 
 def test_an_empty_dictionary_still_links_cashtags() -> None:
     assert [f.symbol for f in EntityIndex.load(dictionary("")).link("$NOK Nokia")] == ["NOK"]
+
+
+def test_a_later_dictionary_wins_over_an_earlier_one() -> None:
+    index = EntityIndex.load(
+        dictionary("TGT,Target,!?Target|Target Corp\nNOK,Nokia,\nX,Xerxes,\n"),
+        dictionary("AIM,Target,\nNOKIA.HE,Nokia Oyj,$NOK\n-,Not ours,!Xerxes\n"),
+    )
+    text = "Target, target corp, Nokia, $NOK, Xerxes, $X"
+    assert [(f.symbol, [text[s:e] for s, e in f.spans]) for f in index.link(text, ("nok",))] == [
+        ("AIM", ["Target"]),
+        ("TGT", ["target corp"]),
+        ("NOKIA.HE", ["Nokia", "$NOK"]),
+        ("X", ["$X"]),
+    ]
+
+
+def test_a_dictionary_says_what_is_ambiguous_and_what_must_be_written_so() -> None:
+    index = EntityIndex.load(dictionary("VLT,Volt,!?Volt|=Volt Power|VLT\n"))
+    for text, symbols in [
+        ("one volt, one Volt", []),
+        ("Volt shares fall", ["VLT"]),
+        ("$VLT: Volt is up", ["VLT"]),
+        ("volt power", []),
+        ("Volt Power", ["VLT"]),
+        ("VLT and vlt", ["VLT"]),
+    ]:
+        assert [found.symbol for found in index.link(text)] == symbols, text
+
+
+@pytest.mark.parametrize("alias", ["?", "=", "?$VLT", "=$VLT", "$", "$v-lt"])
+def test_a_mark_needs_a_name(alias: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"line 2: .* can't be an alias"):
+        EntityIndex.load(dictionary(f"VLT,Voltara,{alias}\n"))
+
+
+def test_a_faulty_file_is_refused_with_its_name_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("symbol,name,aliases\nVLT,Voltara,\nvlt,Voltara,\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        EntityIndex.load(*SHIPPED, path)
+    assert f"{path}, line 3: 'vlt' is no symbol" in str(caught.value)
+
+
+def test_the_shipped_dictionaries_are_small_and_load_fast() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED) < 200_000
+    begin = time.process_time()
+    EntityIndex.load()
+    assert time.process_time() - begin < 0.5
+
+
+def test_shipped_symbols_and_names_are_those_of_one_company() -> None:
+    text = "$RDSA.L, $BARC.L, <6758.T>, $9988.HK, Royal Dutch Shell, Barclays, Sony, Alibaba"
+    assert list(linked(text)) == ["SHEL", "BCS", "SONY", "BABA"]
+    assert all(len(spans) == 2 for spans in linked(text).values())

@@ -19,7 +19,7 @@ TEXTS = [Text.model_validate_json(line) for line in LINES]
 
 @pytest.fixture(scope="module")
 def by_company() -> dict[str, list[Text]]:
-    index = EntityIndex.load(SHIPPED, COMPANIES)
+    index = EntityIndex.load(*SHIPPED, COMPANIES)
     found: dict[str, list[Text]] = {}
     for text in TEXTS:
         for linked in index.link(normalise(text.text), text.tickers or ()):
