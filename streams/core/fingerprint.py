@@ -15,8 +15,7 @@ import hashlib
 import re
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
+from rensa import RMinHash
 
 PLACES: Final = 8
 """Places of a sketch, a byte each."""
@@ -30,17 +29,8 @@ LEAST_WORDS: Final = 6
 _SHINGLE: Final = 5
 _WORD = re.compile(r"[^\W_]+")
 
-# Odd 64-bit numbers, written out because every machine and version must use the same.
-_POLYNOMIAL: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIX: Final = np.uint64(0xBF58476D1CE4E5B9)
-_LAST_MIX: Final = np.uint64(0x94D049BB133111EB)
-_FACTORS: Final = np.array(
-    [
-        int.from_bytes(hashlib.blake2b(bytes([place]), digest_size=8).digest(), "little") | 1
-        for place in range(PLACES)
-    ],
-    np.uint64,
-)
+_SEED: Final = 1
+"""Of the hash functions, which every machine and version must share."""
 
 _BANDS: Final = ((0, 24), (24, 24), (48, 16))
 """First bit and bits of the three groups of places. Sketches that agree in six of eight places
@@ -80,20 +70,8 @@ def bands(sketch: int) -> tuple[int, int, int]:
 
 
 def _sketch(story: str) -> int:
-    hashes = _shingles(story)
-    places = hashes[:, None] * _FACTORS
-    places ^= places >> np.uint64(33)
-    least: NDArray[np.uint64] = places.min(axis=0) * _LAST_MIX
-    return int.from_bytes((least >> np.uint64(56)).astype(np.uint8).tobytes(), "big")
-
-
-def _shingles(story: str) -> NDArray[np.uint64]:
-    """Return the hashes of all runs of five characters."""
-    characters = np.frombuffer(story.encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
-    count = len(characters) - _SHINGLE + 1
-    hashes = np.zeros(count, np.uint64)
-    for place in range(_SHINGLE):
-        hashes = hashes * _POLYNOMIAL + characters[place : place + count]
-    hashes ^= hashes >> np.uint64(29)
-    hashes *= _MIX
-    return hashes ^ hashes >> np.uint64(32)
+    # Half of a pair, which JSON can carry, is no Unicode for the library.
+    characters = story.encode("utf-8", "replace").decode()
+    sketch = RMinHash(num_perm=PLACES, seed=_SEED)
+    sketch.update([characters[at : at + _SHINGLE] for at in range(len(characters) - _SHINGLE + 1)])
+    return int.from_bytes(bytes(least & 0xFF for least in sketch.digest()), "big")

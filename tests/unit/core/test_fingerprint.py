@@ -56,7 +56,11 @@ def test_fingerprints_are_the_same_on_every_machine() -> None:
     ] == EXPECTED
 
 
-EXPECTED = ["7da918deec41bd92", "59a0a5e43431b2d6", "823ec097d89ac896", "fd22145e2dbaeeaf"]
+EXPECTED = ["7df461472f1da1e8", "59a0a5e43431b2d6", "823ec097d89ac896", "31afa71d05817e86"]
+
+
+def test_half_of_a_pair_is_only_another_character() -> None:
+    assert agreeing(STORY + " \ud83d", STORY) >= AGREE
 
 
 def test_what_agrees_in_six_places_shares_a_band_wherever_the_other_two_lie() -> None:
