@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--prices", type=Path, required=True)
-    parser.add_argument("--picture", type=Path, help="where the picture of the rumour goes (PNG)")
+    parser.add_argument("--picture", type=Path, help="PNG of the rumour; needs matplotlib (train)")
     given = parser.parse_args()
 
     moves = abnormal_moves(given.prices, LEAST_MOVE)
