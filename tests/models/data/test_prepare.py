@@ -21,8 +21,9 @@ RESEARCH = {name for name, info in SETS.items() if not info.permissive and info.
 
 
 @pytest.fixture(autouse=True)
-def _few_contrast_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_written_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.data.contrast.INSTANCES", 2)
+    monkeypatch.setattr("models.data.statements.INSTANCES", 1)
 
 
 def add(folder: Path, name: str, *records: Record) -> None:
