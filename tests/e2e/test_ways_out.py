@@ -233,7 +233,9 @@ async def test_idle_workers_and_a_declared_hold_are_no_stall(world: World) -> No
 async def test_a_broker_that_does_not_answer_is_no_stall(triton_url: str, tmp_path: Path) -> None:
     """It is frozen in mid-work for longer than a stall may last; then all goes on."""
     cluster = Cluster(tmp_path / "kafka")  # the shared one is not ours to freeze
-    short = {"KAFKA__STALL_S": str(STALL_S)}
+    # A node that was frozen takes seconds to lead again, and clients as long to find out.
+    stall_s = 3 * STALL_S
+    short = {"KAFKA__STALL_S": str(stall_s)}
     try:
         await asyncio.to_thread(cluster.start)
         kafka = KafkaSettings(bootstrap=cluster.bootstrap, partitions=2, session_timeout_s=6)
@@ -245,7 +247,7 @@ async def test_a_broker_that_does_not_answer_is_no_stall(triton_url: str, tmp_pa
             await until(lambda: _some(score), 60, "texts are scored")
             cluster.freeze_node(1)
             try:
-                await asyncio.sleep(STALL_S + 6)
+                await asyncio.sleep(stall_s + 6)
                 assert "stalled" not in {**await blocked(score), **await blocked(aggregate)}
             finally:
                 cluster.thaw_node(1)
