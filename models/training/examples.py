@@ -4,7 +4,6 @@ What a text looks like, how much it weighs and in which order it comes depend on
 the epoch and hashes alone, so a run that is resumed sees what an undisturbed one sees.
 """
 
-import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerFast
 
+from models.data.reading import unit
 from models.data.table import Span, Split, TableRow
 from models.training.augment import augmented
 from models.training.config import Augmentation, Data, RunConfig
@@ -92,12 +92,6 @@ def _plain(rows: Sequence[TableRow], share: float) -> Iterator[Example]:
                 source,
                 tuple(sorted({*first.target, *first.others})),
             )
-
-
-def unit(key: str) -> float:
-    """Return a number in [0, 1) that depends on the key alone."""
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 def loss_weights(given: Sequence[Example], config: RunConfig) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from models.data.duplicates import near_duplicates
-from models.training.examples import IGNORED, Example, unit
+from models.data.reading import unit
+from models.training.examples import IGNORED, Example
 from streams.core.entities import EntityIndex
 from streams.core.errors import ConfigurationError
 from streams.core.fingerprint import fingerprint

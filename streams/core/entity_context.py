@@ -5,15 +5,14 @@ something confirms it and nothing refuses it; what is left open is not linked.
 """
 
 import re
-import tomllib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from streams.core.errors import ConfigurationError
+from streams.core.datafile import data_file
 
 CONTEXT: Final = Path(__file__).parent / "data" / "ambiguous.toml"
 """The rules that ship with Tickertone."""
@@ -162,16 +161,8 @@ class Context:
         Raises:
             ConfigurationError: names the file and the entry that is wrong.
         """
-        try:
-            return cls(ContextFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
-        except OSError as error:
-            raise ConfigurationError(f"no rules for ambiguous names: {error}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigurationError(f"{path}, {where}: {first['msg']}") from error
-        except ValueError as error:  # no UTF-8, no TOML, or no regular expression
-            raise ConfigurationError(f"{path}: {error}") from error
+        with data_file(path, "rules for ambiguous names") as fields:
+            return cls(ContextFile.model_validate(fields))
 
     @property
     def names(self) -> Mapping[str, Rule]:

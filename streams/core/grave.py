@@ -7,7 +7,6 @@ precision is in docs/grave.md, which also says how to add one.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from ahocorasick_rs import AhoCorasick
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from streams.core.errors import ConfigurationError
+from streams.core.datafile import data_file
 
 SHIPPED: Final = Path(__file__).parent / "data" / "grave.toml"
 """The phrases that ship with Tickertone."""
@@ -127,17 +126,8 @@ class PhraseBook:
         Raises:
             ConfigurationError: names the file and the entry that is wrong.
         """
-        try:
-            file = PhraseFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-            return cls(file, trial=trial)
-        except OSError as error:
-            raise ConfigurationError(f"no phrase file: {error}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigurationError(f"{path}, {where}: {first['msg']}") from error
-        except ValueError as error:  # no UTF-8, no TOML, or no regular expression
-            raise ConfigurationError(f"{path}: {error}") from error
+        with data_file(path, "phrase file") as fields:
+            return cls(PhraseFile.model_validate(fields), trial=trial)
 
     def find(self, text: str) -> tuple[Grave, ...]:
         """Return the first report of each class in a text, in order of place.

@@ -90,7 +90,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     args = parser.parse_args()
     load = Load(100)
-    moments = []
     with console.status("making votes"):
         moments = list(_moments(load, args.minutes * 60, args.rate))
     count = sum(len(moment.votes) for moment in moments)
