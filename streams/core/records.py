@@ -237,7 +237,7 @@ class Numbers(_Record):
     high: float | None
     """upper end of it"""
     effective: float
-    """effective sample (Σw)²/Σw²"""
+    """effective sample (Σw)²/Σw², no more than the stories"""
     divergence: float | None = None
     """index of the news less that of social media; None unless both have texts"""
     z_divergence: float | None = None

@@ -246,7 +246,7 @@ class Subject:
         baseline: float | None,
     ) -> WindowValues:
         sums, authors = running.now, running.authors.number
-        index, error, interval = sums.tone.index, sums.tone.standard_error, sums.tone.interval
+        index, error, interval = sums.tone.index, sums.standard_error, sums.interval
         low, high = interval or (None, None)
         divergence, z_divergence = sums.divergence or (None, None)
         z_tone = None
@@ -274,7 +274,7 @@ class Subject:
             echo_index=_rounded(sums.echo_index),
             low=_rounded(low),
             high=_rounded(high),
-            effective=round(sums.tone.effective, 3),
+            effective=round(sums.effective, 3),
             divergence=_rounded(divergence),
             z_divergence=_rounded(z_divergence),
             baseline=_rounded(baseline),
@@ -293,7 +293,7 @@ class Subject:
             return "feed_hole"
         if len(feed.up_days) < LEAST_DAYS:
             return "blind"
-        return "ok" if sums.tone.effective >= _LEAST_EFFECTIVE else "thin"
+        return "ok" if sums.effective >= _LEAST_EFFECTIVE else "thin"
 
     def _usual_week(self, feed: Feed) -> Week | None:
         if feed.week is None:

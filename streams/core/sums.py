@@ -76,15 +76,14 @@ class Tone:
 
     @property
     def effective(self) -> float:
-        """Effective sample (Σw)²/Σw².
+        """Effective sample (Σw)²/Σw² of independent texts.
 
         Source:
             Kish: Survey Sampling (1965), section 11.7.
         """
         return self.w * self.w / self.ww if self.ww else 0.0
 
-    @property
-    def standard_error(self) -> float | None:
+    def standard_error(self, effective: float) -> float | None:
         """Standard error of the index, its variance shrunk towards that of a typical text.
 
         √(v/n) with v = (n·s² + 4·0.45²)/(n + 4), n the effective sample and s² the weighted
@@ -94,16 +93,14 @@ class Tone:
             return None
         mean = self.ws / self.w / MILLION
         spread = max(self.wss / self.w / MILLION - mean * mean, 0.0)
-        effective = self.effective
         variance = (effective * spread + _PRIOR_TEXTS * _PRIOR_VARIANCE) / (
             effective + _PRIOR_TEXTS
         )
         return math.sqrt(variance / effective)
 
-    @property
-    def interval(self) -> tuple[float, float] | None:
+    def interval(self, effective: float) -> tuple[float, float] | None:
         """95 % interval of the index, inside [-1, 1]."""
-        index, error = self.index, self.standard_error
+        index, error = self.index, self.standard_error(effective)
         if index is None or error is None:
             return None
         return max(index - _Z95 * error, -1.0), min(index + _Z95 * error, 1.0)
@@ -169,6 +166,28 @@ class Sums:
         return Sums.from_row(self.to_row())
 
     @property
+    def effective(self) -> float:
+        """Effective sample of the window: no more than the stories that it tells.
+
+        Copies of one story say the same, however many there are; what is told again of a story
+        from before the window counts as one.
+        """
+        return self._effective(self.tone)
+
+    def _effective(self, tone: Tone) -> float:
+        return min(tone.effective, max(self.stories, 1.0))
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the index over the effective sample."""
+        return self.tone.standard_error(self.effective)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the index over the effective sample."""
+        return self.tone.interval(self.effective)
+
+    @property
     def social(self) -> Tone:
         """The texts that don't come from news sources."""
         rest = Tone(*self.tone.to_row())
@@ -205,7 +224,8 @@ class Sums:
             return None
         social = self.social
         here, there = self.news.index, social.index
-        here_error, there_error = self.news.standard_error, social.standard_error
+        here_error = self.news.standard_error(self._effective(self.news))
+        there_error = social.standard_error(self._effective(social))
         if here is None or there is None or here_error is None or there_error is None:
             return None
         return here - there, (here - there) / math.hypot(here_error, there_error)

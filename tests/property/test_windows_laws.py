@@ -79,16 +79,29 @@ def test_indices_lie_in_their_range_and_in_their_intervals(
         sums.count(vote(n, score, weight), rank, turn)
     tones = (sums.tone, sums.news, sums.social)
     for tone in tones:
-        assert (tone.interval is None) == (tone.index is None)
-        if tone.index is not None and tone.interval is not None:
-            low, high = tone.interval
+        interval = tone.interval(tone.effective)
+        assert (interval is None) == (tone.index is None)
+        if tone.index is not None and interval is not None:
+            low, high = interval
             assert -1 <= low <= tone.index <= high <= 1
     assert sums.echo_index is None or -1 <= sums.echo_index <= 1
     assert 0 <= sums.tone.effective <= len(votes) + 1e-9
+    assert sums.effective <= max(sums.stories, 1)
+    inner, outer = sums.tone.interval(sums.tone.effective), sums.interval
+    if inner is not None and outer is not None:
+        assert outer[0] <= inner[0] and inner[1] <= outer[1]
     assert sums.news.w + sums.social.w == sums.tone.w
     assert sums.echo is None or 0 <= sums.echo <= 1
     assert sums.disagreement is None or 0 <= sums.disagreement <= 1
     assert (sums.divergence is None) == (sums.news.w == 0 or sums.social.w == 0)
+
+
+@given(st.integers(1, 200), st.booleans())
+def test_copies_of_one_story_are_one_text_of_evidence(copies: int, told_before: bool) -> None:
+    sums = Sums()
+    for n in range(copies):
+        sums.count(vote(n, -MILLION // 2, MILLION), 1 + told_before + n, 1)
+    assert sums.effective <= 1
 
 
 @given(st.integers(1, 200))

@@ -41,7 +41,7 @@ def coverage(populations: Sequence[Population], size: int) -> tuple[int, float, 
         whole = tone(population.texts).index
         for _ in range(DRAWS):
             sample = tone(draw.choices(population.texts, k=size))
-            interval = sample.interval
+            interval = sample.interval(sample.effective)
             if whole is None or interval is None:
                 continue
             count += 1
