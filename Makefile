@@ -78,7 +78,7 @@ define set-up
 endef
 
 $(STAMP): pyproject.toml requirements.lock
-	$(call set-up,$(VENV),requirements.lock,about 650 MB; a minute or two)
+	$(call set-up,$(VENV),requirements.lock,about 1.1 GB; a minute or two)
 
 $(TRAINED): pyproject.toml requirements-train.lock
 	$(call set-up,$(TRAIN),requirements-train.lock,about 7 GB; some minutes)
