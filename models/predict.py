@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from streams.core.errors import ConfigurationError, UnscorableText
 from streams.core.labels import SENTIMENTS, TOPICS
+from streams.core.records import MILLION
+from streams.ports import Prediction
 
 Floats = NDArray[np.float32]
 Probabilities = tuple[Floats, Floats]
@@ -207,7 +209,7 @@ class ServedPredictor:
             ClassifierUnavailable: the server stopped answering.
             ValueError: the model refuses a text.
         """
-        from streams.adapters.triton import MILLION, TritonClassifier
+        from streams.adapters.triton import TritonClassifier
 
         async def ask(part: Sequence[str]) -> Probabilities:
             async with TritonClassifier(self._settings, self._url) as classifier:
@@ -273,6 +275,30 @@ class CachedPredictor:
         draft = self._path.with_suffix(".part.npz")
         np.savez(draft, keys=keys, sentiment=np.stack(sentiment), topic=np.stack(topic))
         draft.replace(self._path)
+
+
+class AsClassifier:
+    """The scorer's port over a predictor: a text takes the whole path of the service."""
+
+    def __init__(self, predictor: Predictor, model: str = "evaluation/0") -> None:
+        """Take the predictor, and the name that opinions and votes carry."""
+        self._predictor, self.model = predictor, model
+
+    async def ready(self) -> bool:
+        """Return True."""
+        return True
+
+    async def classify(self, texts: Sequence[str]) -> list[Prediction | UnscorableText]:
+        """Return the prediction of each text, in order."""
+        # In a thread: a predictor blocks, and one that asks a server needs a loop of its own.
+        answers = await asyncio.to_thread(self._predictor, texts)
+        sentiments, topics = (
+            np.rint(p.astype(np.float64) * MILLION).astype(np.int64).tolist() for p in answers
+        )
+        return [
+            Prediction((s[0], s[1], s[2]), tuple(t))
+            for s, t in zip(sentiments, topics, strict=True)
+        ]
 
 
 def _stored(path: Path | None) -> dict[bytes, tuple[Floats, Floats]]:

@@ -18,15 +18,15 @@ import orjson
 
 from models.data.table import TableRow
 from models.evaluation.bias import Bools, Floats, Readings, bias, name_bias, swaps
-from models.predict import Predictor
+from models.predict import AsClassifier, Predictor
 from streams.core.entities import EntityIndex
-from streams.core.errors import ConfigurationError, UnscorableText
+from streams.core.errors import ConfigurationError
 from streams.core.labels import SENTIMENTS
-from streams.core.records import MILLION, Opinion
+from streams.core.records import Opinion
 from streams.core.text import normalise
 from streams.core.topics import OPINIONS, TEXTS_NEWS
 from streams.pipeline.score import Scorer
-from streams.ports import Incoming, Prediction
+from streams.ports import Incoming
 
 NAMES: Final = Path(__file__).with_name("names.toml")
 WRITTEN: Final = Path(__file__).with_name("texts.toml")
@@ -136,7 +136,7 @@ def read_through(
 ) -> list[Opinion | None]:
     """Return what the service makes of each text; None where it would be a dead letter."""
     scorer = Scorer(
-        _Classifier(predictor),
+        AsClassifier(predictor),
         index,
         b"evaluation",
         cache_texts=0,
@@ -270,26 +270,3 @@ def _in_turn(lists: Iterable[Sequence[str]]) -> Iterable[str]:
 
 def _bare(text: str) -> str:
     return text.rstrip(" .")
-
-
-class _Classifier:
-    """The scorer's port over a predictor."""
-
-    model = "evaluation/0"
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    async def ready(self) -> bool:
-        return True
-
-    async def classify(self, texts: Sequence[str]) -> list[Prediction | UnscorableText]:
-        # In a thread: a predictor blocks, and one that asks a server needs a loop of its own.
-        answers = await asyncio.to_thread(self._predictor, texts)
-        sentiments, topics = (
-            np.rint(p.astype(np.float64) * MILLION).astype(np.int64).tolist() for p in answers
-        )
-        return [
-            Prediction((s[0], s[1], s[2]), tuple(t))
-            for s, t in zip(sentiments, topics, strict=True)
-        ]

@@ -89,7 +89,8 @@ def test_indices_lie_in_their_range_and_in_their_intervals(
     assert sums.effective <= max(sums.stories, 1)
     inner, outer = sums.tone.interval(sums.tone.effective), sums.interval
     if inner is not None and outer is not None:
-        assert outer[0] <= inner[0] and inner[1] <= outer[1]
+        assert outer[0] <= inner[0]
+        assert inner[1] <= outer[1]
     assert sums.news.w + sums.social.w == sums.tone.w
     assert sums.echo is None or 0 <= sums.echo <= 1
     assert sums.disagreement is None or 0 <= sums.disagreement <= 1
