@@ -30,6 +30,7 @@ from streams.embedded.triton import TritonPorts, shipped_repository, triton_spec
 from streams.settings import KafkaSettings
 from tests.support.flow import Outcome, Place
 from tests.support.kafka import Cluster
+from tests.support.page import table, write_between
 from tests.support.watermarks import (
     backlog,
     disorder,
@@ -131,19 +132,15 @@ def row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 def write_page(measured: Mapping[str, Any]) -> None:
     """Put the figures between their marks in docs/measurements.md."""
-    begin, rest = PAGE.read_text().split(BEGIN)
-    _, end = rest.split(END)
     played = {figures["broker"] for figures in measured["outcomes"]}
     chosen = [name for name, shown in NAMES.items() if shown in played]
     command = f"{measured['command']} --brokers {' '.join(chosen)}"
     lines = [
         f"Measured {measured['at'][:10]} by `{command}`.",
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{' --- |' * len(HEADINGS)}",
-        *(f"| {' | '.join(row(figures))} |" for figures in measured["outcomes"]),
+        table(HEADINGS, [row(figures) for figures in measured["outcomes"]]),
     ]
-    PAGE.write_text(f"{begin}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{end}")
+    write_between(PAGE, BEGIN, END, "\n".join(lines))
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from tests.support.page import write_between
+
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / ".chaos" / "results.jsonl"
 PAGE: Final = ROOT / "docs" / "chaos.md"
@@ -83,9 +85,7 @@ def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Write the results so far into the page."""
     rows = [json.loads(line) for line in RESULTS.read_text().splitlines()]
-    before, _, rest = PAGE.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    PAGE.write_text(f"{before}{_BEGIN}\n{markdown(rows)}\n{_END}{after}")
+    write_between(PAGE, _BEGIN, _END, markdown(rows))
 
 
 if __name__ == "__main__":

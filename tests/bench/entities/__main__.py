@@ -21,7 +21,8 @@ from streams.core.text import normalise
 from tests.bench.entities import headlines, labelled, tweets
 from tests.bench.entities.judgements import Judgements, write_sheet
 from tests.bench.entities.register import Register
-from tests.bench.entities.report import Measured, render, with_tables
+from tests.bench.entities.report import BEGIN, END, Measured, render
+from tests.support.page import write_between
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "entities.md"
 _TIMED: Final = 10_000
@@ -56,7 +57,7 @@ def main() -> None:
         count = write_sheet(arguments.sheet, [*unread, *news.unread, *social.unread])
         console.print(f"{count} links to read in {arguments.sheet}")
     if arguments.write:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        write_between(PAGE, BEGIN, END, tables)
         console.print(f"wrote {PAGE}")
 
 

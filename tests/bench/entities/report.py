@@ -1,7 +1,7 @@
 """The tables of docs/entities.md."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,7 @@ from tests.bench.entities.headlines import Headlines
 from tests.bench.entities.labelled import Found, Result
 from tests.bench.entities.register import KINDS
 from tests.bench.entities.tweets import LETTERS, Tweets
+from tests.support.page import table
 
 BEGIN: Final = "<!-- measured: begin -->"
 END: Final = "<!-- measured: end -->"
@@ -81,9 +82,9 @@ def render(measured: Measured) -> str:
         for name, r in sets.items()
     ]
     parts = [
-        _table(_FOUND, precision),
-        _table(("source", "kind", "wanted", "linked", "recall"), recall),
-        _table(
+        table(_FOUND, precision),
+        table(("source", "kind", "wanted", "linked", "recall"), recall),
+        table(
             (
                 "set",
                 "texts",
@@ -110,13 +111,6 @@ def render(measured: Measured) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_tables(page: str, tables: str) -> str:
-    """Return a page with the tables between its marks."""
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{tables}{END}{tail}"
-
-
 def _precision(source: str, kind: str, found: Found) -> list[str]:
     right = found.right + found.listed + found.read_right
     counts = (found.right, found.listed, found.read_right, found.wrong, found.read_wrong)
@@ -134,8 +128,3 @@ def _worst(counters: Mapping[str, Counter[str]]) -> str:
         for name, counter in counters.items()
         if counter
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,6 +1,5 @@
 """What was measured, as tables on the terminal, Markdown and a picture for the documents."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.recovery.state import HISTORY_S, KINDS, ROW_LIMIT
+from tests.support.page import table, write_between
 
 TARGET: Final = 500
 """state bytes per vote that we aim at"""
 
 _DOC: Final = Path("docs/operations.md")
 _PICTURE: Final = Path("docs/recovery.png")
-_PLACE: Final = re.compile(r"(?<=<!-- recovery:begin -->\n).*(?=<!-- recovery:end -->)", re.DOTALL)
+_BEGIN, _END = "<!-- recovery:begin -->", "<!-- recovery:end -->"
 _COLOURS: Final = ("#2b6cb0", "#dd6b20", "#38a169", "#805ad5", "#718096")
 _EVENTS: Final = {"join": "joins", "stop": "stops", "kill": "is killed"}
 
@@ -187,13 +187,8 @@ def _markdown(results: dict[str, Any]) -> str:
         "",
     ]
     for title, (header, *rows) in _tables(results).items():
-        lines += [f"**{title}**", "", _line(header), _line(["---"] * len(header))]
-        lines += [*map(_line, rows), ""]
+        lines += [f"**{title}**", "", table(header, rows), ""]
     return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _as_sent(written: dict[str, Any]) -> float:
@@ -306,9 +301,5 @@ def render(results: dict[str, Any]) -> None:
     Raises:
         ValueError: the document has lost its markers.
     """
-    document = _DOC.read_text()
-    if not _PLACE.search(document):
-        raise ValueError(f"{_DOC} has no <!-- recovery:begin --> … <!-- recovery:end -->")
     _picture(_figure(results), _PICTURE)
-    text = _markdown(results)
-    _DOC.write_text(_PLACE.sub(lambda _: text, document))
+    write_between(_DOC, _BEGIN, _END, _markdown(results))

@@ -1,14 +1,14 @@
 """What the signals are worth on a replay. Prints figures only, no texts.
 
-    python -m tests.bench.signals --votes FILE --prices FILE [--picture FILE]
+    python -m tests.bench.signals --votes FILE --prices FILE [--picture FILE] [--write]
 
-FILE: votes as score writes them (JSON lines, gzip), and daily prices (CSV, gzip) with the columns
-date, ticker, open, high, low, close, adj_close, volume.
+FILE: votes as score writes them (JSON lines, gzip; `python -m tests.bench.replay_votes` makes
+them), and daily prices (CSV, gzip) with the columns date, ticker, open, high, low, close,
+adj_close, volume.
 """
 
 import argparse
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,26 +16,16 @@ from streams.core.feed import feed_at
 from streams.core.records import WindowValues
 from streams.core.stories import Story
 from streams.core.sums import Sums
-from tests.bench.signals.coverage import SIZES, Population, coverage, halves
+from tests.bench.signals.coverage import Population
 from tests.bench.signals.picture import Point, draw
 from tests.bench.signals.replay import Desk, abnormal_moves, votes
+from tests.bench.signals.report import BEGIN, END, LEAST_MOVE, PAGE, Direction, Measured, markdown
+from tests.support.page import write_between
 
 CLOSE_MINUTE = 21 * 60 - 1
 """The exchange closes at 20:00 or 21:00 UTC."""
-LEAST_MOVE = 0.05
-LEAST_STORIES = 10
+SHOWN = ("--votes FILE", "--prices FILE", "--picture docs/rumour.png", "--write")
 RUMOUR = ("2014-05-20", "2014-05-24", ("ticker:AMZN", "ticker:GRPN"))
-
-
-@dataclass
-class Direction:
-    """A day on which a price moved, and the tone of the 24 hours before its close."""
-
-    move: float
-    stories: int
-    tone: float
-    whole: bool
-    """the whole interval lies on one side of the baseline"""
 
 
 def minute_of(day: str) -> int:
@@ -48,6 +38,7 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--prices", type=Path, required=True)
     parser.add_argument("--picture", type=Path, help="PNG of the rumour; needs matplotlib (train)")
+    parser.add_argument("--write", action="store_true", help="put the tables into the docs")
     given = parser.parse_args()
 
     moves = abnormal_moves(given.prices, LEAST_MOVE)
@@ -57,11 +48,11 @@ def main() -> None:
     points: dict[str, list[Point]] = defaultdict(list)
     verdicts: dict[tuple[str, int], tuple[str, Story]] = {}
     first, last = (minute_of(day) for day in RUMOUR[:2])
-    hour = 0
+    hour, number, model = 0, -1, ""
     for number, vote in enumerate(votes(given.votes)):
         for at in range(hour or vote.minute // 60, vote.minute // 60):
             _hour(desk, at * 60 + 59, moves, directions, points, (first, last))
-        hour = vote.minute // 60
+        hour, model = vote.minute // 60, vote.model
         subject, weight, new = desk.take(vote)
         group = said["market" if vote.subject == "market" else "tickers"]
         group.texts += 1
@@ -79,24 +70,20 @@ def main() -> None:
         if number % 20_000 == 0:
             print(f"... {number} votes", flush=True)
 
-    for name, group in said.items():
-        print(
-            f"echoes, {name}: {group.texts - group.stories} of {group.texts} texts "
-            f"({(group.texts - group.stories) / group.texts:.1%}) are copies within the horizon"
-        )
-    counted = Counter(verdict for verdict, _ in verdicts.values())
-    different = len({leader for _, leader in verdicts})
-    print(f"stories of 20 and more copies: {different}, within their subjects {dict(counted)}")
-    _rumour(points)
-    _directions(directions)
-    tuned, held = halves(list(populations.values()))
-    for size in SIZES:
-        for name, half in (("tuned on", tuned), ("held out", held)):
-            draws, share, width = coverage(half, size)
-            print(
-                f"coverage, {size} texts, {name}: {share:.1%} of {draws} draws from {len(half)} "
-                f"days, mean width {width:.2f}"
-            )
+    measured = Measured(
+        command=f"python -m tests.bench.signals {' '.join(SHOWN)}",
+        model=model,
+        votes=number + 1,
+        said=said,
+        verdicts=list(verdicts.items()),
+        points=points,
+        directions=directions,
+        populations=list(populations.values()),
+    )
+    page = markdown(measured)
+    print(page)
+    if given.write:
+        write_between(PAGE, BEGIN, END, page)
     if given.picture:
         draw(points, given.picture)
 
@@ -136,32 +123,6 @@ def _values(desk: Desk, name: str, minute: int) -> WindowValues | None:
     if subject is None:
         return None
     return subject.values(minute, feed_at(desk.days, minute))["24h"]
-
-
-def _rumour(points: dict[str, list[Point]]) -> None:
-    for name, series in points.items():
-        worst = max(series, key=lambda p: p.copies)
-        moment = datetime.fromtimestamp(worst.minute * 60, UTC)
-        v = worst.values
-        print(
-            f"rumour, {name}: {worst.copies} copies as one story at {moment:%Y-%m-%d %H:%M}, "
-            f"{worst.verdict}; 24 h: {v.texts} texts, {v.stories} stories, echo {v.echo:.1%}, "
-            f"index {v.index:+.3f} [{v.low:+.3f}, {v.high:+.3f}], echo index {v.echo_index:+.3f}, "
-            f"baseline {v.baseline:+.3f}, effective {v.effective:.1f}, volume z {v.z_volume:.1f}"
-        )
-
-
-def _directions(directions: list[Direction]) -> None:
-    for least in (1, 5, LEAST_STORIES):
-        known = [d for d in directions if d.stories >= least]
-        right = sum((d.tone > 0) == (d.move > 0) for d in known)
-        clear = [d for d in known if d.whole]
-        clear_right = sum((d.tone > 0) == (d.move > 0) for d in clear)
-        print(
-            f"direction, moves of {LEAST_MOVE:.0%} and more with {least} stories and more: "
-            f"{right} of {len(known)} ({right / max(len(known), 1):.0%}); where the interval "
-            f"excludes the baseline {clear_right} of {len(clear)}"
-        )
 
 
 if __name__ == "__main__":
