@@ -28,7 +28,8 @@ async def answers(host: str, port: int) -> bool:
     except (OSError, KafkaError, TimeoutError):
         return False
     try:
-        await asyncio.wait_for(connection.send(MetadataRequest([])), _PROBE_S)
+        async with asyncio.timeout(_PROBE_S):
+            await connection.send(MetadataRequest([]))
     except (OSError, KafkaError, TimeoutError):
         return False
     finally:

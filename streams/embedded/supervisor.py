@@ -245,8 +245,8 @@ class Supervisor:
         missed = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                code = await asyncio.wait_for(child.wait(), spec.health_every_s)
-                return f"died (code {code})"
+                async with asyncio.timeout(spec.health_every_s):
+                    return f"died (code {await child.wait()})"
             if spec.health is None:
                 continue
             missed = 0 if await _bounded(spec.health, spec.health_timeout_s) else missed + 1
@@ -256,7 +256,8 @@ class Supervisor:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _fail(self, why: str) -> None:
         self.failure = self.failure or why.rstrip()
@@ -264,7 +265,9 @@ class Supervisor:
 
 
 async def _bounded(probe: Probe, seconds: float) -> bool:
+    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the answer.
     try:
-        return await asyncio.wait_for(probe(), seconds)
+        async with asyncio.timeout(seconds):
+            return await probe()
     except TimeoutError:
         return False

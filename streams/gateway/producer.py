@@ -116,4 +116,5 @@ class TextProducer:
 
 async def _close(producer: AIOKafkaProducer) -> None:
     with contextlib.suppress(KafkaError, TimeoutError):
-        await asyncio.wait_for(producer.stop(), _STOP_S)
+        async with asyncio.timeout(_STOP_S):
+            await producer.stop()

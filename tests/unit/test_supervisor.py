@@ -97,6 +97,21 @@ async def test_a_child_that_hangs_is_killed_and_started_again(supervisor: Superv
     assert events[:4] == ["starting", "ready", "hung", "starting"]
 
 
+async def test_an_end_that_comes_together_with_an_answer_is_heard(supervisor: Supervisor) -> None:
+    watchers: list[asyncio.Task[None]] = []
+
+    async def health() -> bool:
+        watchers.extend(task for task in asyncio.all_tasks() if task.get_name() == "heart")
+        asyncio.get_running_loop().call_soon(watchers[0].cancel)
+        return True
+
+    supervisor.add(ChildSpec("heart", SLEEP, health=health, health_every_s=0.05))
+    await supervisor.start_all()
+    await until(lambda: watchers)
+    await asyncio.wait(watchers[:1], timeout=1)
+    assert watchers[0].cancelled()
+
+
 async def test_the_death_of_an_essential_child_ends_everything(supervisor: Supervisor) -> None:
     supervisor.add(ChildSpec("heart", ("sh", "-c", "sleep 0.2; exit 7"), essential=True))
     supervisor.add(ChildSpec("other", SLEEP))
