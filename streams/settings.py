@@ -3,7 +3,9 @@
 Built once by the CLI and handed down group by group; nothing else reads the environment.
 """
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -93,6 +95,22 @@ class GatewaySettings(_Group):
     port: int = Field(8080, ge=0, le=65535, description="0 picks a free port.")
 
 
+class DeliverySettings(_Group):
+    """Where alerts may be sent to."""
+
+    schemes: tuple[Literal["https", "http"], ...] = Field(
+        ("https",), description="Schemes of receivers' URLs."
+    )
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        (443,), description="Ports of receivers' URLs."
+    )
+    networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (),
+        description="Networks beyond the public internet that may be called, such as 10.1.0.0/16. "
+        "A metadata address only if it is named itself.",
+    )
+
+
 class MetricsSettings(_Group):
     """Prometheus endpoints of the workers (the gateway serves its own)."""
 
@@ -112,6 +130,7 @@ class Settings(BaseSettings):
     score: ScoreSettings = ScoreSettings()
     aggregate: AggregateSettings = AggregateSettings()
     gateway: GatewaySettings = GatewaySettings()
+    delivery: DeliverySettings = DeliverySettings()
     metrics: MetricsSettings = MetricsSettings()
     run_dir: Path = Field(Path(".run"), description="Logs, keys and files of embedded servers.")
     log_json: bool = Field(False, description="Logs as JSON instead of for people.")
