@@ -116,8 +116,8 @@ def parse_target(url: str, settings: DeliverySettings) -> Target:
     authority = _AUTHORITY.fullmatch(parts["authority"])
     if authority is None:
         raise TargetRefused(Refusal.HOST)
-    port = _port(authority["port"], scheme, settings)
     host, address = _host(authority["name"], authority["six"])
+    port = _port(authority["port"], scheme, settings)
     if address is not None:
         _check(address, settings)
     return Target(scheme, host, port, parts["path"] or "/", parts["query"] or "", address)
