@@ -34,17 +34,16 @@ def _shown(secret: SecretStr, info: SerializationInfo) -> str:
     return secret.get_secret_value() if info.context == _STORED else str(secret)
 
 
-Secret = Annotated[
-    SecretStr, AfterValidator(_valid), PlainSerializer(_shown, return_type=str, when_used="json")
-]
+Hidden = Annotated[SecretStr, PlainSerializer(_shown, return_type=str, when_used="json")]
+"""Masked wherever it is printed or dumped, except by `stored`."""
+
+Secret = Annotated[Hidden, AfterValidator(_valid)]
 
 
 class SigningSecret(BaseModel):
     """A secret shared with one receiver; masked wherever it is printed or dumped."""
 
-    model_config = ConfigDict(
-        frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     secret: Secret
     until: int | None = None
