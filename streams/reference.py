@@ -6,6 +6,7 @@ JSON Schema of each topic's records there.
 
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +21,18 @@ from streams.core.topics import (
     ALERTS,
     OPINIONS,
     SPECS,
+    SUBSCRIPTIONS,
     TEXTS_NEWS,
     TEXTS_SOCIAL,
+    TOKENS,
     VOTES,
     WINDOWS,
 )
 from streams.core.votes import Vote
+from streams.delivery.addresses import Refusal
+from streams.delivery.retries import ATTEMPTS, JITTER, PLAN_S
+from streams.delivery.subscriptions import Subscription
+from streams.delivery.tokens import TokenRecord
 from streams.gateway.metrics import GatewayMetrics
 from streams.settings import Settings
 from streams.settings_check import describe
@@ -44,6 +51,11 @@ def render() -> str:
         "The form of their records: [JSON Schemas](schemas/), made from the code likewise.",
         "## Dead letters",
         _table(("reason", "error", "when"), _reasons()),
+        "## Webhooks",
+        f"A pause is longer by up to {JITTER:.0%}, drawn anew each time.",
+        _table(("attempt", "pause before it", "since the first"), _attempts()),
+        "Why a URL is refused:",
+        _table(("reason", "meaning"), ((each.value, each.meaning) for each in Refusal)),
         "## Metrics",
         _table(("process", "metric", "type", "labels", "meaning"), _metrics()),
     ]
@@ -62,6 +74,8 @@ def schemas() -> dict[str, bytes]:
         VOTES: Vote,
         WINDOWS: Window,
         ALERTS: Alert,
+        SUBSCRIPTIONS: Subscription,
+        TOKENS: TokenRecord,
     }
     made = {}
     for topic, record in records.items():
@@ -86,6 +100,18 @@ def _reasons() -> Iterator[tuple[str, ...]]:
     for error in RecordError.__subclasses__():
         summary = " ".join((error.__doc__ or "").split())
         yield error.reason.value, error.__name__, summary
+
+
+def _attempts() -> Iterator[tuple[str, ...]]:
+    for number in range(1, ATTEMPTS + 1):
+        pause = timedelta(seconds=PLAN_S[number - 2]) if number > 1 else timedelta()
+        yield str(number), _span(pause), _span(timedelta(seconds=sum(PLAN_S[: number - 1])))
+
+
+def _span(span: timedelta) -> str:
+    hours, seconds = divmod(round(span.total_seconds()), 3600)
+    parts = ((hours, "h"), (seconds // 60, "min"), (seconds % 60, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 def _metrics() -> Iterator[tuple[str, ...]]:

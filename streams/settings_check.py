@@ -92,8 +92,16 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str]]:
         value: Any = settings
         for part in path:
             value = getattr(value, part)
-        shown = "********" if isinstance(value, SecretStr) else "" if value is None else str(value)
-        yield _variable(path), shown, field.description or ""
+        yield _variable(path), _shown(value), field.description or ""
+
+
+def _shown(value: Any) -> str:
+    """A value as one would set it; a list is JSON."""
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, tuple):
+        return json.dumps([each if isinstance(each, int) else str(each) for each in value])
+    return "" if value is None else str(value)
 
 
 def _leaves(

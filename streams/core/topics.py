@@ -16,6 +16,8 @@ WINDOWS: Final = "windows.v1"
 LATE: Final = "votes.late.v1"
 ALERTS: Final = "alerts.v1"
 ACTIONS: Final = "actions.v1"
+SUBSCRIPTIONS: Final = "subscriptions.v1"
+TOKENS: Final = "tokens.v1"
 CO_PARTITIONED: Final = (VOTES, STATE, WINDOWS, LATE)
 """Topics of equal partition counts: what aggregate writes goes to the number of its partition."""
 

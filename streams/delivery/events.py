@@ -1,6 +1,6 @@
 """What a receiver gets: CloudEvents 1.0 in structured JSON, at most 20 kB.
 
-The envelope is plain JSON by the specification: nine fields need no library, and the tests read
+The envelope is plain JSON by the specification: eleven fields need no library, and the tests read
 it back with the CloudEvents SDK.
 """
 

@@ -91,3 +91,13 @@ def test_secrets_are_masked_and_everything_is_described() -> None:
     assert shown["TICKERTONE_KAFKA__BOOTSTRAP"] == ""
     assert all(description for _, _, description in describe(settings))
     assert "hunter2" not in repr(settings)
+
+
+def test_lists_are_shown_as_they_are_set() -> None:
+    shown = {name: value for name, value, _ in describe(Settings.model_construct())}
+    assert shown["TICKERTONE_DELIVERY__SCHEMES"] == '["https"]'
+    assert shown["TICKERTONE_DELIVERY__PORTS"] == "[443]"
+    assert shown["TICKERTONE_DELIVERY__NETWORKS"] == "[]"
+    lists = ("SCHEMES", "PORTS", "NETWORKS")
+    given = {name: shown[name] for name in (f"TICKERTONE_DELIVERY__{each}" for each in lists)}
+    assert load_settings(given) == load_settings({})

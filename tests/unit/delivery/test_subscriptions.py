@@ -1,10 +1,14 @@
 """What a subscription asks for, and what leaks of it."""
 
+import json
+from datetime import time
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import SecretStr, ValidationError
 
+from streams.delivery.quiet import QuietHours
 from streams.delivery.signing import new_secret, stored
 from streams.delivery.subscriptions import (
     HOUR_MS,
@@ -25,6 +29,8 @@ from streams.delivery.subscriptions import (
     said,
     wants,
 )
+from streams.delivery.tokens import issue
+from streams.reference import schemas
 from tests.support.alerts import AT, alert
 
 OPEN_AT = AT + 9_000_000
@@ -133,6 +139,21 @@ def test_minutes_that_do_not_divide_a_day_begin_anew_at_midnight() -> None:
         for minute in starts
     ]
     assert [((each or 0) - day) // 60_000 for each in due] == [700, 700, 1400, 1400, 1440, 1440]
+
+
+def test_records_keep_to_their_schemas() -> None:
+    token = issue("desk", "ann", ("read",), now=AT).record
+    webhook = WebhookTarget(url="https://receiver.example/", secrets=(new_secret(),))
+    quiet = QuietHours(begin=time(22), end=time(7), zone="UTC")
+    for topic, record in (
+        ("subscriptions.v1", subscription(target=webhook, quiet=quiet, budget=Budget(alerts=2))),
+        ("subscriptions.v1", subscription(target=AppriseTarget(url=SecretStr("slack://x")))),
+        ("tokens.v1", token),
+    ):
+        schema: Any = Draft202012Validator(json.loads(schemas()[f"{topic}.schema.json"]))
+        fields = json.loads(stored(record))
+        assert not list(schema.iter_errors(fields))
+        assert list(schema.iter_errors({**fields, "id": None}))
 
 
 def test_what_is_over_the_cap_is_counted_named_and_said_once() -> None:
