@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from streams.core.errors import ContractError, TickertoneError
-from streams.delivery.guard import Approved, Lookup, LookupFailed, approve
+from streams.delivery.guard import Approved, Lookup, LookupFailed, Target, approve
 from streams.settings import DeliverySettings
 
 TIMEOUT_S: Final = 15.0
@@ -99,15 +99,6 @@ class Client:
             raise CallFailed(Trouble.ANSWER) from error
 
     async def _send(self, approved: Approved, body: bytes, headers: dict[str, str]) -> Answer:
-        target = approved.target
-        url = URL.build(
-            scheme=target.scheme,
-            host=target.host,
-            port=target.port,
-            path=target.path,
-            query_string=target.query,
-            encoded=True,
-        )
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(approved.addresses),
             use_dns_cache=False,
@@ -126,11 +117,25 @@ class Client:
             max_headers=64,
         )
         async with session:
-            request = session.post(url, data=body, headers=headers, allow_redirects=False)
+            request = session.post(
+                url_of(approved.target), data=body, headers=headers, allow_redirects=False
+            )
             async with request as response:
                 answer = Answer(response.status, response.headers.get("Retry-After"))
                 response.close()  # unread: an endless body is the receiver's own affair
                 return answer
+
+
+def url_of(target: Target) -> URL:
+    """Return what aiohttp is to call, made of the parts that the guard has read."""
+    return URL.build(
+        scheme=target.scheme,
+        host=f"[{target.host}]" if ":" in target.host else target.host,
+        port=target.port,
+        path=target.path,
+        query_string=target.query,
+        encoded=True,
+    )
 
 
 class _Pinned(AbstractResolver):

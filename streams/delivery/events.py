@@ -4,8 +4,10 @@ The envelope is plain JSON by the specification: eleven fields need no library, 
 it back with the CloudEvents SDK.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -13,9 +15,15 @@ import orjson
 from streams.core.errors import ContractError
 from streams.core.records import Alert
 from streams.delivery.client import BODY_BYTES
+from streams.delivery.subscriptions import Tally
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 SCHEMA: Final = "urn:tickertone:schema:alerts.v1"
+
+
+_IN_DIGEST: Final = {
+    "id", "revision", "state", "severity", "rule", "subject", "minute", "summary", "verdict"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,45 @@ def alert_message(alert: Alert, source: str) -> Message:
         if not _omit_text(data):
             raise ContractError(f"alert {alert.event_id} is {len(body)} bytes without texts")
         omitted += 1
+
+
+def digest_message(
+    subscription: str, alerts: Sequence[Alert], at: int, source: str, held: Tally | None = None
+) -> Message:
+    """Return the message that says several alerts at once, or what a cap has held back.
+
+    Of each alert it has what a reader needs to choose; the whole one is at the gateway. What does
+    not fit is left out from the end and counted in `alertsomitted`.
+
+    Args:
+        at: When it is due, milliseconds since the epoch; with the subscription it makes the id.
+        held: What was held back since the message before.
+
+    Raises:
+        ContractError: it does not fit without any alert either.
+    """
+    made = f"digest-{subscription}-{at}"
+    rows = [
+        {"event_id": alert.event_id, **alert.model_dump(mode="json", include=_IN_DIGEST)}
+        for alert in alerts
+    ]
+
+    def body(kept: int) -> bytes:
+        data = {
+            "subscription": subscription,
+            "alerts": rows[:kept],
+            "held": held.held if held else 0,
+            "held_event_ids": list(held.named) if held else [],
+        }
+        omitted = len(rows) - kept
+        extra = {"alertsomitted": omitted} if omitted else {}
+        return _envelope(made, source, "tickertone.digest", at, data, **extra)
+
+    room = BODY_BYTES - len(body(0))
+    if room < 0:
+        raise ContractError(f"digest {made} does not fit without alerts")
+    ends = accumulate(len(orjson.dumps(row)) + 1 for row in rows)
+    return Message(made, body(sum(end <= room for end in ends)))
 
 
 def trial_message(subscription: str, now: int, source: str) -> Message:

@@ -158,8 +158,8 @@ def revoked(record: TokenRecord, *, now: int) -> TokenRecord:
 def check(presented: str, records: Mapping[str, TokenRecord], *, now: int) -> Grant | Denied:
     """Return who comes in with what was presented.
 
-    A wrong secret takes as long as an unknown id or a right secret, so time tells nothing; only
-    who has the secret learns that a token has ended or was revoked.
+    Digests are compared in constant time, for an unknown id too. Only who has the secret learns
+    that a token has ended or was revoked.
     """
     if not is_token(presented):
         return Denied(Denial.MALFORMED)

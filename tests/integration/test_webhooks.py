@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 import time
@@ -16,8 +17,9 @@ from dnslib import AAAA, QTYPE, RR, A
 from dnslib.server import BaseResolver, DNSServer
 
 from streams.adapters.clock import now_ms
+from streams.core.errors import ContractError
 from streams.delivery.addresses import Refusal
-from streams.delivery.client import Client, Trouble
+from streams.delivery.client import Client, Trouble, _gate
 from streams.delivery.events import Message, alert_message
 from streams.delivery.guard import Dns, TargetRefused, approve
 from streams.delivery.signing import new_secret, rotated
@@ -196,6 +198,24 @@ async def test_a_head_that_drips_ends_with_the_time_limit(there: Receiver) -> No
     assert outcome.cause == Trouble.TIMEOUT
 
 
+async def test_a_port_that_never_shakes_hands_ends_with_the_time_limit(there: Receiver) -> None:
+    port = there.ports["noise"]
+    client = Client(allowed(port), no_lookup, timeout_s=1)
+    url = f"https://{there.host}:{port}/"
+    made = await attempt(client, url, [NEW], MESSAGE, number=1, drawn=0.0, now=now_ms)
+    assert isinstance(made.outcome, RetryAt)
+    assert made.outcome.cause == Trouble.TIMEOUT
+    assert 1000 <= made.latency_ms < 5000
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(
+    there: Receiver, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+    assert (await send(there, "no-proxy")).outcome == Delivered()
+
+
 async def test_an_endless_body_is_not_read(there: Receiver) -> None:
     began = time.monotonic()
     assert (await send(there, "huge/")).outcome == Delivered()
@@ -215,6 +235,26 @@ async def test_a_port_where_nobody_listens_is_tried_again(
     outcome = (await send(there, "", port=unused_tcp_port)).outcome
     assert isinstance(outcome, RetryAt)
     assert outcome.cause == Trouble.CONNECTION
+
+
+async def test_a_receiver_with_an_ipv6_address_is_called() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("LEFT OUT: this machine has no IPv6 loopback")
+    with receiver([], "::1") as six:
+        client = Client(allowed(six.port, network="::1/128"), no_lookup)
+        url = f"http://[::1]:{six.port}/six"
+        made = await attempt(client, url, [NEW], MESSAGE, number=1, drawn=0.0, now=now_ms)
+        assert made.outcome == Delivered()
+        assert seen(six, "six")[0]["host"] == f"[::1]:{six.port}"
+
+
+def test_no_socket_is_made_for_an_address_that_was_not_approved() -> None:
+    gate = _gate(("127.0.0.2",))
+    gate((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.2", 443))).close()
+    with pytest.raises(ContractError):
+        gate((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443)))
 
 
 async def test_a_body_that_is_too_long_is_not_sent(there: Receiver) -> None:

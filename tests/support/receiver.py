@@ -135,7 +135,7 @@ class Receiver:
         self.host = host
         self.ports = ports
         self.port = ports["port"]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def seen(self) -> list[dict[str, Any]]:
         with urllib.request.urlopen(f"{self.url}/seen", timeout=10) as answer:

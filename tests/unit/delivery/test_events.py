@@ -11,7 +11,14 @@ from cloudevents.core.v1.event import CloudEvent
 from streams.core.errors import ContractError
 from streams.core.records import Alert
 from streams.delivery.client import BODY_BYTES
-from streams.delivery.events import CONTENT_TYPE, Message, alert_message, trial_message
+from streams.delivery.events import (
+    CONTENT_TYPE,
+    Message,
+    alert_message,
+    digest_message,
+    trial_message,
+)
+from streams.delivery.subscriptions import Tally
 from tests.support.alerts import AT, alert
 
 SOURCE = "urn:tickertone:test"
@@ -77,3 +84,28 @@ def test_what_can_not_be_shortened_is_an_error() -> None:
 def test_a_trial_is_a_cloud_event() -> None:
     event = read(trial_message("s1", AT, SOURCE))
     assert (event.get_type(), event.get_id()) == ("tickertone.test", f"test-s1-{AT}")
+
+
+def test_a_digest_says_what_came_up_and_what_was_held_back() -> None:
+    held = Tally(hour=1, sent=2, held=30, held_hour=1, named=("b.1", "b.2"))
+    made = digest_message("s1", [alert(), alert(revision=2)], AT, SOURCE, held)
+    assert read(made).get_type() == "tickertone.digest"
+    data = json.loads(made.body)["data"]
+    assert [row["event_id"] for row in data["alerts"]] == [
+        alert().event_id,
+        alert(revision=2).event_id,
+    ]
+    assert data["alerts"][0]["summary"] == alert().summary
+    assert (data["held"], data["held_event_ids"]) == (30, ["b.1", "b.2"])
+    assert digest_message("s1", [alert()], AT, SOURCE).id == made.id, "a repeat is recognised"
+
+
+def test_a_digest_that_is_too_long_counts_what_it_leaves_out() -> None:
+    alerts = [alert(revision=number) for number in range(1, 301)]
+    made = digest_message("s1", alerts, AT, SOURCE)
+    assert BODY_BYTES - 500 < len(made.body) <= BODY_BYTES
+    event = json.loads(made.body)
+    kept = [row["revision"] for row in event["data"]["alerts"]]
+    assert kept == list(range(1, 301 - event["alertsomitted"]))
+    with pytest.raises(ContractError, match="without alerts"):
+        digest_message("s" * 30_000, alerts, AT, SOURCE)

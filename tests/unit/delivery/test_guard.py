@@ -7,6 +7,7 @@ import pytest
 from yarl import URL
 
 from streams.delivery.addresses import Refusal
+from streams.delivery.client import url_of
 from streams.delivery.guard import LookupFailed, TargetRefused, approve, parse_target
 from streams.settings import DeliverySettings
 
@@ -174,13 +175,12 @@ def test_the_table_is_as_long_as_promised() -> None:
 @pytest.mark.parametrize("url", HARMLESS)
 def test_a_harmless_url_passes_and_the_client_reads_it_alike(url: str) -> None:
     target = parse_target(url, USUAL)
-    read = URL(url, encoded=True)
-    assert (target.scheme, target.host, target.port) == (
-        read.scheme,
-        (read.raw_host or "").lower(),
-        read.port,
-    )
-    assert target.path + (f"?{target.query}" if target.query else "") == read.raw_path_qs
+    called, plain = url_of(target), URL(url, encoded=True)
+    for read in (called, plain):
+        assert target.host == (read.raw_host or "").lower()
+        assert (target.scheme, target.port) == (read.scheme, read.port)
+    assert called.raw_path_qs == plain.raw_path_qs
+    assert called.raw_user is called.raw_password is None
 
 
 @pytest.mark.parametrize(("addresses", "reason"), NAMES)
