@@ -69,6 +69,10 @@ def test_a_moment_is_quiet_as_the_clock_on_the_wall_says(hours: QuietHours, now:
     QuietHours(begin=time(22), end=time(1, 30), zone="Europe/London"),
     round(datetime(2026, 10, 25, 0, 10, tzinfo=UTC).timestamp() * 1000),
 )
+@example(
+    QuietHours(begin=time(22), end=time(1, 30), zone="Europe/London"),
+    round(datetime(2026, 10, 25, 1, 10, tzinfo=UTC).timestamp() * 1000),
+)
 def test_quiet_hours_are_over_at_the_first_minute_that_is_not_quiet(
     hours: QuietHours, now: int
 ) -> None:

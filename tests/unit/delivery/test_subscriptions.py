@@ -170,8 +170,11 @@ def test_what_is_over_the_cap_is_counted_named_and_said_once() -> None:
     tally, goes = admitted(tally, asked, "b.1", end)
     assert goes
     assert (tally.held, tally.say_at) == (28, end), "it is due as long as it is not said"
+    for number in (2, 3):
+        tally, goes = admitted(tally, asked, f"b.{number}", end)
+    assert (goes, tally.held, tally.say_at) == (False, 29, end)
     assert said(tally).say_at is None
-    assert said(tally).sent == 1
+    assert said(tally).sent == 2
 
 
 def test_a_subscription_comes_back_from_its_topic_and_shows_no_secret() -> None:
