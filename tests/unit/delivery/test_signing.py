@@ -8,7 +8,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from streams.delivery.signing import SigningSecret, new_secret, rotated, signed, stored
 
-NOW = int(time.time()) * 1000
 BODY = '{"what": "ærlig"}'.encode()
 
 
@@ -25,39 +24,43 @@ def verifies(secret: SigningSecret, body: bytes, headers: dict[str, str]) -> boo
 
 
 def test_a_signature_holds_for_this_body_id_and_time_only() -> None:
+    now = int(time.time()) * 1000
     secret, other = new_secret(), new_secret()
-    headers = signed([secret], "a.1", BODY, NOW)
+    headers = signed([secret], "a.1", BODY, now)
     assert verifies(secret, BODY, headers)
     assert not verifies(other, BODY, headers)
     assert not verifies(secret, BODY + b" ", headers)
     assert not verifies(secret, BODY, {**headers, "webhook-id": "a.2"})
-    assert not verifies(secret, BODY, {**headers, "webhook-timestamp": str(NOW // 1000 - 1)})
+    assert not verifies(secret, BODY, {**headers, "webhook-timestamp": str(now // 1000 - 1)})
 
 
 def test_an_id_with_a_full_stop_can_not_be_cut_at_another_place() -> None:
+    now = int(time.time()) * 1000
     secret = new_secret()
-    headers = signed([secret], "a.17", BODY, NOW)
+    headers = signed([secret], "a.17", BODY, now)
     cut = {**headers, "webhook-id": "a", "webhook-timestamp": "17"}
     assert not verifies(secret, headers["webhook-timestamp"].encode() + b"." + BODY, cut)
 
 
 def test_both_secrets_sign_during_a_change_and_never_more() -> None:
+    now = int(time.time()) * 1000
     first, second, third = new_secret(), new_secret(), new_secret()
-    during = rotated([first], second, NOW, overlap_ms=1000)
-    headers = signed(during, "a.1", BODY, NOW + 999)
+    during = rotated([first], second, now, overlap_ms=1000)
+    headers = signed(during, "a.1", BODY, now + 999)
     assert verifies(first, BODY, headers)
     assert verifies(second, BODY, headers)
-    headers = signed(during, "a.1", BODY, NOW + 1000)
+    headers = signed(during, "a.1", BODY, now + 1000)
     assert not verifies(first, BODY, headers)
     assert verifies(second, BODY, headers)
-    again = rotated(during, third, NOW + 1, overlap_ms=1000)
+    again = rotated(during, third, now + 1, overlap_ms=1000)
     assert [each.secret for each in again] == [third.secret, second.secret]
 
 
 def test_without_a_valid_secret_nothing_is_signed() -> None:
-    ended = new_secret().model_copy(update={"until": NOW})
+    now = int(time.time()) * 1000
+    ended = new_secret().model_copy(update={"until": now})
     with pytest.raises(ValueError, match="no secret"):
-        signed([ended], "a.1", BODY, NOW)
+        signed([ended], "a.1", BODY, now)
 
 
 @pytest.mark.parametrize(
