@@ -31,7 +31,7 @@ from tests.support.receiver import Receiver, receiver
 OLD, NEW = new_secret(), new_secret()
 MESSAGE = alert_message(alert(), "urn:tickertone:test")
 CALLED = "127.0.0.2"
-VICTIM = "127.0.0.1"
+VICTIM = "127.0.0.3"  # the port that is free on 127.0.0.2 is free there too
 
 
 @pytest.fixture(scope="module")
