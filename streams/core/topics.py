@@ -16,6 +16,7 @@ WINDOWS: Final = "windows.v1"
 LATE: Final = "votes.late.v1"
 ALERTS: Final = "alerts.v1"
 ACTIONS: Final = "actions.v1"
+CONNECTORS: Final = "connectors.v1"
 CO_PARTITIONED: Final = (VOTES, STATE, WINDOWS, LATE)
 """Topics of equal partition counts: what aggregate writes goes to the number of its partition."""
 
@@ -53,6 +54,7 @@ SPECS: Final = (
     TopicSpec(LATE, None, _kept(30)),
     TopicSpec(ALERTS, 1, _kept(365)),
     TopicSpec(ACTIONS, 1, {"cleanup.policy": "compact"}),
+    TopicSpec(CONNECTORS, 1, {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}),
 )
 
 
