@@ -75,8 +75,8 @@ class _Polled(_Common):
     """request headers; secrets as {env: NAME} or {file: PATH}, with an optional prefix"""
     params: Values = {}
     """query parameters, likewise"""
-    every_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
-    """seconds between two requests"""
+    every_s: Annotated[float, Field(ge=0.1, le=86_400)] = 300.0
+    """seconds between two requests; some percent more, so that many machines don't come at once"""
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
     """seconds that a whole answer may take"""
     max_bytes: Annotated[int, Field(ge=1_000, le=64 << 20)] = 4 << 20
