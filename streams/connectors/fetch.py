@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -15,48 +12,25 @@ import aiohttp
 from aiohttp.client_exceptions import ClientError, ClientPayloadError
 from yarl import URL
 
+from streams.connectors.answers import (
+    LONGEST_HOLD_S,
+    MOVED,
+    SLOW_DOWN,
+    Answer,
+    Ask,
+    Refused,
+    check_status,
+    read_body,
+    target_of,
+)
 from streams.connectors.config import Politeness
 from streams.connectors.robots import Robots, parse_robots
 from streams.core.addresses import is_public
 from streams.core.errors import SourceGone, SourceUnavailable
 
 MAX_REDIRECTS: Final = 5
-LONGEST_HOLD_S: Final = 86_400.0
-"""A Retry-After or Crawl-delay beyond this is taken for this."""
-
-_MOVED: Final = (301, 302, 303, 307, 308)
-_SLOW_DOWN: Final = (429, 503)
-_ROBOTS_BYTES: Final = 512 << 10
+_ROBOTS_BYTES: Final = 2 << 20
 _ROBOTS_AGAIN_S: Final = 3600.0
-_CHUNK: Final = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """sent to the host of the url only, and to no other after a redirect"""
-    params: Mapping[str, str] = field(default_factory=dict)
-    """likewise"""
-    timeout_s: float = 30.0
-    max_bytes: int = 4 << 20
-    robots: bool = True
-    allow_private_redirects: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came: a document, or the word that nothing has changed (304)."""
-
-    unchanged: bool
-    body: bytes = b""
-    content_type: str = ""
-    etag: str | None = None
-    modified: str | None = None
-    url: str = ""
-    """after redirects, without the query"""
 
 
 class PrivateAddress(OSError):
@@ -68,6 +42,7 @@ class _Host:
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
+        self.rules = asyncio.Lock()
         self.free_at = 0.0
         self.held_until = 0.0
         self.robots: Robots | None = None
@@ -77,15 +52,22 @@ class _Host:
 class Fetcher:
     """All HTTP of one process. Enter it; hosts are known by scheme, name and port."""
 
-    def __init__(self, politeness: Politeness) -> None:
+    def __init__(self, politeness: Politeness, public: Callable[[str], bool] = is_public) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            politeness: How hosts are treated.
+            public: Tells public from private addresses.
+        """
         self._politeness = politeness
+        self._public = public
         self._hosts: dict[tuple[str, str, int], _Host] = {}
         self._open: aiohttp.ClientSession | None = None
         self._guarded: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._open = self._session(None)
-        self._guarded = self._session(_public_socket)
+        self._guarded = self._session(self._public_socket)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,7 +109,7 @@ class Fetcher:
                 answer = await self._hop(session, host, url, ask, home=url.origin() == origin)
             if isinstance(answer, Answer):
                 return answer
-            trusted = ask.allow_private_redirects or (trusted and await _inside(url))
+            trusted = ask.allow_private_redirects or (trusted and await self._inside(url))
             if url.scheme == "https" and answer.scheme == "http":
                 raise SourceUnavailable(f"{url.host} redirects from https to http: refused")
             url = answer
@@ -147,19 +129,24 @@ class Fetcher:
                     allow_redirects=False,
                 ) as response,
             ):
-                if response.status in _MOVED:
-                    return _target(url, response)
-                _check_status(response, name, host)
+                if response.status in MOVED:
+                    return target_of(url, response)
+                check_status(response, name)
                 if response.status == 304:
                     return Answer(unchanged=True)
                 return Answer(
                     unchanged=False,
-                    body=await _body(response, name, ask.max_bytes),
+                    body=await read_body(response, name, ask.max_bytes),
                     content_type=response.headers.get("Content-Type", ""),
                     etag=response.headers.get("ETag"),
                     modified=response.headers.get("Last-Modified"),
                     url=str(url.with_query(None)),
                 )
+        except Refused as error:
+            if error.status in SLOW_DOWN:
+                # All that ask this host wait, not only the connector that was told.
+                host.held_until = time.monotonic() + error.retry_after_s
+            raise
         except TimeoutError:
             raise SourceUnavailable(f"{name}: no whole answer in {ask.timeout_s:g} s") from None
         except ClientPayloadError as error:
@@ -191,93 +178,55 @@ class Fetcher:
         """Look at robots.txt, at most once a day, as RFC 9309 has it."""
         url = URL(ask.url)
         host = self._host(url)
-        if host.robots is None or time.monotonic() >= host.robots_until:
-            request = Ask(
-                str(url.origin() / "robots.txt"),
-                timeout_s=ask.timeout_s,
-                max_bytes=_ROBOTS_BYTES,
-                robots=False,
-                allow_private_redirects=ask.allow_private_redirects,
+        async with host.rules:
+            if host.robots is None or time.monotonic() >= host.robots_until:
+                host.robots = await self._rules(url, ask)
+                host.robots_until = time.monotonic() + LONGEST_HOLD_S
+            if not host.robots.allows(str(url)):
+                host.robots_until = min(host.robots_until, time.monotonic() + _ROBOTS_AGAIN_S)
+                raise SourceUnavailable(
+                    f"robots.txt of {url.host} forbids {url.path}; with leave: robots: false",
+                    _ROBOTS_AGAIN_S,
+                )
+
+    async def _rules(self, url: URL, ask: Ask) -> Robots:
+        text = ""
+        try:
+            answer = await self._get(
+                Ask(
+                    str(url.origin() / "robots.txt"),
+                    timeout_s=ask.timeout_s,
+                    max_bytes=_ROBOTS_BYTES,
+                    allow_private_redirects=ask.allow_private_redirects,
+                )
             )
-            text = ""
-            try:
-                text = (await self._get(request)).body.decode("utf-8", "replace")
-            except Refused as error:
-                if error.status == 429:
-                    raise
-            except SourceGone:
-                pass  # none is there, so nothing is forbidden
-            host.robots = parse_robots(text, self._politeness.user_agent)
-            host.robots_until = time.monotonic() + LONGEST_HOLD_S
-        if not host.robots.allows(str(url)):
-            host.robots_until = min(host.robots_until, time.monotonic() + _ROBOTS_AGAIN_S)
-            raise SourceUnavailable(
-                f"robots.txt of {url.host} forbids {url.path}; if you have leave, robots: false",
-                _ROBOTS_AGAIN_S,
+            text = answer.body.decode("utf-8", "replace")
+        except SourceGone:
+            pass  # none is there, so nothing is forbidden
+        except Refused as error:
+            if error.status == 429 or error.status >= 500:
+                raise
+        return parse_robots(text, self._politeness.user_agent)
+
+    async def _inside(self, url: URL) -> bool:
+        """Return whether every address of a host is private."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                url.host, url.port, type=socket.SOCK_STREAM
             )
+        except OSError:
+            return False
+        return bool(found) and not any(self._public(str(each[4][0])) for each in found)
 
+    def _public_socket(self, address: Any) -> socket.socket:
+        """Make the socket of a connection, for public addresses only.
 
-class Refused(SourceUnavailable):
-    """The host answered with an error of the asker (4xx)."""
-
-    def __init__(self, message: str, status: int, retry_after_s: float = 0.0) -> None:
-        super().__init__(message, retry_after_s)
-        self.status = status
-
-
-def _target(url: URL, response: aiohttp.ClientResponse) -> URL:
-    try:
-        target = url.join(URL(response.headers.get("Location", "")))
-        good = target.scheme in ("http", "https") and bool(target.host) and target != url
-    except ValueError:
-        good = False
-    if not good:
-        raise SourceUnavailable(f"{url.host} redirects to nowhere")
-    return target.with_user(None).with_fragment(None)
-
-
-def _check_status(response: aiohttp.ClientResponse, name: str, host: _Host) -> None:
-    status = response.status
-    if status in (200, 304):
-        return
-    if status == 410:
-        raise SourceGone(f"{name} says that this is gone for good (410): remove the connector")
-    wait_s = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-    message = f"{name} answers {status}"
-    if status in _SLOW_DOWN:
-        # All that ask this host wait, not only the connector that was told.
-        host.held_until = time.monotonic() + wait_s
-    if 400 <= status < 500:
-        if status in (401, 403):
-            message += "; look at the secret that the configuration names"
-        raise Refused(message, status, wait_s)
-    raise SourceUnavailable(message, wait_s)
-
-
-def retry_after(value: str | None, now: datetime) -> float:
-    """Return the seconds of a Retry-After header (seconds or a date), 0 if there are none."""
-    if value is None:
-        return 0.0
-    try:
-        seconds = float(value) if value.strip().isdigit() else _seconds_until(value, now)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), LONGEST_HOLD_S)
-
-
-def _seconds_until(date: str, now: datetime) -> float:
-    moment = parsedate_to_datetime(date)
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-
-
-async def _body(response: aiohttp.ClientResponse, name: str, most: int) -> bytes:
-    parts, size = [], 0
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)
-        if size > most:
-            raise SourceUnavailable(f"{name}: the answer is larger than max_bytes ({most})")
-        parts.append(chunk)
-    return b"".join(parts)
+        Here the address is the one that is connected to, whatever a name was resolved to before.
+        """
+        family, kind, protocol, _, place = address
+        if not self._public(str(place[0])):
+            raise PrivateAddress(f"the redirect leads to the private address {place[0]}")
+        return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def _why(error: Exception) -> str:
@@ -285,28 +234,6 @@ def _why(error: Exception) -> str:
     if "private address" in str(cause):
         return f"{cause}; allow_private_redirects: true would follow it"
     return f"{type(error).__name__}: {error}"
-
-
-async def _inside(url: URL) -> bool:
-    """Return whether every address of a host is private."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            url.host, url.port, type=socket.SOCK_STREAM
-        )
-    except OSError:
-        return False
-    return bool(found) and not any(is_public(str(each[4][0])) for each in found)
-
-
-def _public_socket(address: Any) -> socket.socket:
-    """Make the socket of a connection, for public addresses only.
-
-    Here the address is the one that is really connected to, whatever a name was resolved to before.
-    """
-    family, kind, protocol, _, place = address
-    if not is_public(str(place[0])):
-        raise PrivateAddress(f"the redirect leads to the private address {place[0]}")
-    return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def host_of(url: str) -> str:

@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from streams.connectors.answers import Answer, Ask
 from streams.connectors.config import HttpSpec, RssSpec
-from streams.connectors.fetch import Answer, Ask, Fetcher
+from streams.connectors.fetch import Fetcher
 from streams.connectors.mapping import Cursor, read_json
 from streams.connectors.markup import Reading, read_feed
 from streams.connectors.port import Batch
