@@ -174,6 +174,8 @@ class FileSpec(_Common):
     """where files are entered that lie there at the very first start; later ones: the beginning"""
     every_s: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
     """seconds between two looks"""
+    linger_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """seconds of silence after which a file that was renamed or deleted is given up"""
 
     @model_validator(mode="after")
     def _lines_end_alike(self) -> Self:

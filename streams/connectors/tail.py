@@ -24,9 +24,6 @@ log = structlog.get_logger()
 MOST_FILES: Final = 2_000
 """More would make the position larger than a record may be."""
 
-LINGER_S: Final = 30.0
-"""How long a file that was renamed or deleted may still be written to by those who hold it."""
-
 
 class FilePosition(BaseModel):
     """Where a file connector goes on: a place per file, by device and inode."""
@@ -40,13 +37,10 @@ class FilePosition(BaseModel):
 class FileConnector:
     """One file, or the files of a folder."""
 
-    def __init__(
-        self, spec: FileSpec, now_ms: Callable[[], int], linger_s: float = LINGER_S
-    ) -> None:
+    def __init__(self, spec: FileSpec, now_ms: Callable[[], int]) -> None:
         self._spec = spec
         self._label = spec.label(spec.source or "social")
         self._now_ms = now_ms
-        self._linger_s = linger_s
 
     async def batches(self, position: bytes | None) -> AsyncGenerator[Batch]:
         """Yield what was written, some 256 kB at a time; see `Connector`.
@@ -57,7 +51,7 @@ class FileConnector:
         files = Files(self._spec.path, self._spec.pattern)
         places = self._read(position)
         to_end = position is None and self._spec.start == "end"
-        looks = _Looks(self._spec, files, self._now_ms, self._linger_s, to_end=to_end)
+        looks = _Looks(self._spec, files, self._now_ms, to_end=to_end)
         try:
             while True:
                 news = await asyncio.to_thread(looks.look, places)
@@ -149,18 +143,11 @@ class _Looks:
     """What repeated looks at the folder tell about the files."""
 
     def __init__(
-        self,
-        spec: FileSpec,
-        files: Files,
-        now_ms: Callable[[], int],
-        linger_s: float,
-        *,
-        to_end: bool,
+        self, spec: FileSpec, files: Files, now_ms: Callable[[], int], *, to_end: bool
     ) -> None:
         self._spec = spec
         self._files = files
         self._now_ms = now_ms
-        self._linger_s = linger_s
         self._to_end = to_end
         self._begun = False
         self._seen: dict[str, tuple[int, int]] = {}
@@ -203,7 +190,7 @@ class _Looks:
     def grew(self, key: str) -> None:
         """Note that a file was written to: one that is gone is waited for anew."""
         if key in self._gone:
-            self._gone[key] = time.monotonic() + self._linger_s
+            self._gone[key] = time.monotonic() + self._spec.linger_s
 
     def was_read(self, key: str) -> None:
         """Note that the end of a file was reached."""
@@ -249,7 +236,7 @@ class _Looks:
                 del places[key]
                 return
             places[key] = place.model_copy(update={"path": str(now_at)})
-        self._gone[key] = time.monotonic() + self._linger_s
+        self._gone[key] = time.monotonic() + self._spec.linger_s
 
 
 def _bytes(places: dict[str, Place]) -> bytes:
