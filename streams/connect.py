@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -15,16 +15,12 @@ from rich.text import Text
 from streams.adapters.clock import now_ms
 from streams.adapters.health import start_health
 from streams.adapters.kafka_admin import ensure_topics
-from streams.adapters.readiness import Readiness
-from streams.connectors.build import make_connectors, summary
-from streams.connectors.config import ConnectConfig, load_config
-from streams.connectors.fetch import Fetcher
-from streams.connectors.metrics import ConnectMetrics
-from streams.connectors.pauses import Pauses
-from streams.connectors.runner import Runner
-from streams.connectors.sink import KafkaSink
+from streams.adapters.readiness import BROKER, Readiness
 from streams.settings import Settings
 from streams.terminal import connected, console
+
+if TYPE_CHECKING:  # what reads feeds takes its time to load, and other commands need none of it
+    from streams.connectors.config import ConnectConfig
 
 log = structlog.get_logger()
 
@@ -41,6 +37,9 @@ def connect(
     How far each has come is kept on connectors.v1, so a restart goes on where the last one was,
     on any machine. Run one process per configuration.
     """
+    from streams.connectors.build import summary
+    from streams.connectors.config import load_config
+
     wanted = load_config(config)
     if check:
         table = Table("name", "kind", "reads", "as")
@@ -54,7 +53,14 @@ def connect(
     asyncio.run(_run(wanted, settings))
 
 
-async def _run(config: ConnectConfig, settings: Settings) -> None:
+async def _run(config: "ConnectConfig", settings: Settings) -> None:
+    from streams.connectors.build import make_connectors
+    from streams.connectors.fetch import Fetcher
+    from streams.connectors.metrics import ConnectMetrics
+    from streams.connectors.pauses import Pauses
+    from streams.connectors.runner import Runner
+    from streams.connectors.sink import KafkaSink
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,9 +68,18 @@ async def _run(config: ConnectConfig, settings: Settings) -> None:
     pauses = Pauses(config.retry, chance)
     registry = CollectorRegistry()
     metrics = ConnectMetrics(registry, [spec.name for spec in config.connectors])
-    health, port = await start_health(settings.metrics, registry, Readiness())
+    readiness = Readiness(BROKER)
+
+    def on_hold(why: str | None) -> None:
+        metrics.set_holding(why is not None)
+        if why is None:
+            readiness.clear(BROKER)
+        else:
+            readiness.block(BROKER, why)
+
+    health, port = await start_health(settings.metrics, registry, readiness)
     log.info("connect_started", metrics=f"http://{settings.metrics.host}:{port}")
-    sink = KafkaSink(settings.kafka, pauses, metrics.set_holding)
+    sink = KafkaSink(settings.kafka, pauses, on_hold)
     try:
         async with Fetcher(config.politeness) as fetcher:
             connectors = make_connectors(config, fetcher, now_ms, chance)

@@ -28,14 +28,14 @@ class KafkaSink:
         self,
         settings: KafkaSettings,
         pauses: Pauses,
-        on_hold: Callable[[bool], None] = lambda held: None,
+        on_hold: Callable[[str | None], None] = lambda why: None,
     ) -> None:
         """Connect at the first put.
 
         Args:
             settings: The broker.
             pauses: Between tries while it does not confirm.
-            on_hold: Told when puts begin to be held, and when they go on.
+            on_hold: Told why puts are held, and None when they go on.
         """
         self._settings = settings
         self._pauses = pauses
@@ -59,6 +59,7 @@ class KafkaSink:
                         found.pop(record.key.decode(), None)
                     else:
                         found[record.key.decode()] = record.value
+        self._on_hold(None)
         return found
 
     async def put(self, name: str, texts: Sequence[Outgoing], position: bytes) -> None:
@@ -76,13 +77,13 @@ class KafkaSink:
                     failures += 1
                     pause_s = self._pauses.after(failures)
                     log.warning("connectors_hold", why=str(error), again_in_s=round(pause_s, 1))
-                    self._on_hold(True)
+                    self._on_hold(str(error))
                     await self.close()
                     await asyncio.sleep(pause_s)
                 else:
                     if failures:
                         log.info("connectors_go_on", tries=failures + 1)
-                        self._on_hold(False)
+                        self._on_hold(None)
                     return
 
     async def close(self) -> None:
