@@ -11,7 +11,14 @@ import yaml
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from streams.connectors.secret import Values, plain_secrets, reveal_all, sounds
+from streams.connectors.secret import (
+    PLAIN,
+    REFERENCE,
+    Values,
+    plain_secrets,
+    reveal_all,
+    sounds,
+)
 from streams.connectors.texts import Label
 from streams.core.errors import ConfigurationError
 from streams.core.records import Source
@@ -113,6 +120,7 @@ class Fields(_Model):
     text: Expression
     """a string, or a list of strings that are joined by line feeds"""
     published_at: Expression | None = None
+    """left out, the time of reading counts"""
     title: Expression | None = None
     url: Expression | None = None
     author: Expression | None = None
@@ -151,11 +159,13 @@ class HttpSpec(_Polled):
     items: Expression
     """where the answer holds the list; `@` if it is the list"""
     fields: Fields
+    """where an item holds what"""
     times: Literal["iso", "seconds", "milliseconds", "rfc2822"] = "iso"
     """how published_at is written"""
     html: bool = False
     """text and title are HTML and become plain text"""
     cursor: Cursor | None = None
+    """how to ask only for what is new; left out, the whole list comes each time"""
 
 
 class FileSpec(_Common):
@@ -193,6 +203,7 @@ class JetstreamSpec(_Common):
 
     kind: Literal["jetstream"]
     url: SocketUrl = "wss://jetstream2.us-east.bsky.network/subscribe"
+    """the server's address, without a query"""
     langs: tuple[str, ...] = ()
     """languages of posts that are kept; none: all"""
     words: tuple[Annotated[str, Field(min_length=2)], ...] = ()
@@ -236,12 +247,14 @@ class Politeness(_Model):
 class ConnectConfig(_Model):
     """The whole file."""
 
-    connectors: Annotated[tuple[Spec, ...], Field(min_length=1)]
+    connectors: tuple[Spec, ...]
     politeness: Politeness = Politeness()
     retry: Retry = Retry()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
+        if not self.connectors:
+            raise ValueError("connectors: there is none")
         seen: set[str] = set()
         for spec in self.connectors:
             if spec.name in seen:
@@ -270,7 +283,10 @@ def load_config(path: Path) -> ConnectConfig:
         config = ConnectConfig.model_validate(document)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
-        lines = [f"{path}: {_where(fault['loc'], document)}{fault['msg']}" for fault in faults]
+        lines = [
+            f"{path}: {_where(fault['loc'], document)}{fault['msg'].removeprefix('Value error, ')}"
+            for fault in faults
+        ]
         raise ConfigurationError("\n".join(lines)) from None
     missing = list(_missing_secrets(config))
     if missing:
@@ -299,7 +315,7 @@ def _where(loc: tuple[int | str, ...], document: dict[str, object]) -> str:
     entry = listed[loc[1]] if isinstance(listed, list) else None
     name = entry.get("name") if isinstance(entry, dict) else None
     place = f"connector {name}" if isinstance(name, str) else f"connector number {loc[1] + 1}"
-    # After the number comes the kind, which tells pydantic the model and people nothing; the models
-    # of a union (`str`, `SecretRef`) are named likewise.
-    inner = [str(part) for part in loc[3:] if str(part) not in ("str", "SecretRef")]
+    # After the number comes the kind, which tells pydantic the model and people nothing; so do the
+    # two ways in which a value may be given.
+    inner = [str(part) for part in loc[3:] if part not in (PLAIN, REFERENCE)]
     return f"{place}, field {'.'.join(inner)}: " if inner else f"{place}: "

@@ -3,14 +3,16 @@
 import os
 import re
 from pathlib import Path
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from streams.core.errors import ConfigurationError
 
 _TELLING: Final = re.compile(
-    r"auth|token|secret|passw|cookie|credential|session|signature|(?:^|[-_.]|api|access)key", re.I
+    r"auth(?!ors?(?:$|[-_.]))|token|secret|passw|cookie|credential|session|signature"
+    r"|(?:^|[-_.]|api|access)key(?:$|[-_.])",
+    re.IGNORECASE,
 )
 
 
@@ -54,7 +56,17 @@ class SecretRef(BaseModel):
         return self.prefix + value
 
 
-Values = dict[str, str | SecretRef]
+PLAIN: Final = "plain"
+REFERENCE: Final = "reference"
+
+Values = dict[
+    str,
+    Annotated[
+        Annotated[str, Field(coerce_numbers_to_str=True), Tag(PLAIN)]
+        | Annotated[SecretRef, Tag(REFERENCE)],
+        Discriminator(lambda v: REFERENCE if isinstance(v, dict | SecretRef) else PLAIN),
+    ],
+]
 
 
 def plain_secrets(values: Values) -> list[str]:
