@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter
 
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
+from streams.connectors.build import fields
+from streams.connectors.metrics import ConnectMetrics
 from streams.core.errors import RecordError
 from streams.core.records import Alert, Opinion, Text, Window
 from streams.core.topics import (
@@ -44,6 +46,10 @@ def render() -> str:
         "The form of their records: [JSON Schemas](schemas/), made from the code likewise.",
         "## Dead letters",
         _table(("reason", "error", "when"), _reasons()),
+        "## Connectors",
+        "What the file of `tickertone connect` holds ([by example](connectors.md)); `kind` is rss, "
+        "http, file or jetstream.",
+        _table(("of", "field", "default", "meaning"), fields()),
         "## Metrics",
         _table(("process", "metric", "type", "labels", "meaning"), _metrics()),
     ]
@@ -93,6 +99,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
         ("score", ScoreMetrics),
         ("aggregate", AggregateMetrics),
         ("gateway", GatewayMetrics),
+        ("connect", ConnectMetrics),
     ):
         registry = CollectorRegistry()
         made(registry)

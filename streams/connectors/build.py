@@ -2,10 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel
 
 from streams.connectors.config import (
-    KINDS,
+    Common,
     ConnectConfig,
     Cursor,
     Fields,
@@ -13,6 +16,7 @@ from streams.connectors.config import (
     HttpSpec,
     JetstreamSpec,
     Politeness,
+    Polled,
     Retry,
     RssSpec,
     Spec,
@@ -52,21 +56,30 @@ def summary(spec: Spec) -> tuple[str, str, str, str]:
 
 def fields() -> Iterator[tuple[str, str, str, str]]:
     """Yield (where, field, default, meaning) of everything that the file may hold."""
-    for model in (*KINDS, Fields, Cursor, Politeness, Retry):
-        place = _PLACES.get(model.__name__) or f"kind: {model.model_fields['kind'].annotation}"
-        for name, info in model.model_fields.items():
-            default: Any = "required" if info.is_required() else info.get_default()
-            shown = "" if default is None else str(default)
-            yield place, name, shown, info.description or ""
+    for place, model in _PLACES:
+        for name in model.__annotations__:
+            info = model.model_fields[name]
+            if name == "kind":
+                continue
+            default = "required" if info.is_required() else _shown(info.get_default())
+            yield place, f"`{name}`", default, info.description or ""
 
 
-_PLACES = {
-    "RssSpec": "rss",
-    "HttpSpec": "http",
-    "FileSpec": "file",
-    "JetstreamSpec": "jetstream",
-    "Fields": "http, fields",
-    "Cursor": "http, cursor",
-    "Politeness": "politeness",
-    "Retry": "retry",
-}
+def _shown(default: Any) -> str:
+    if default is None or isinstance(default, BaseModel):
+        return ""
+    return f"`{default if isinstance(default, str) else orjson.dumps(default).decode()}`"
+
+
+_PLACES: Final = (
+    ("every kind", Common),
+    ("rss, http", Polled),
+    ("rss", RssSpec),
+    ("http", HttpSpec),
+    ("http, `fields`", Fields),
+    ("http, `cursor`", Cursor),
+    ("file", FileSpec),
+    ("jetstream", JetstreamSpec),
+    ("`politeness`", Politeness),
+    ("`retry`", Retry),
+)

@@ -60,7 +60,9 @@ class _Model(BaseModel):
     )
 
 
-class _Common(_Model):
+class Common(_Model):
+    """What every connector has."""
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     """names the connector in logs and metrics, and its position: keep it"""
     source: Source | None = None
@@ -75,7 +77,9 @@ class _Common(_Model):
         return Label(self.source or source, self.channel or self.name, self.lang)
 
 
-class _Polled(_Common):
+class Polled(Common):
+    """What is asked over HTTP, again and again."""
+
     url: HttpUrl
     """what is asked; a private address is allowed here"""
     headers: Values = {}
@@ -106,7 +110,7 @@ class _Polled(_Common):
         return self
 
 
-class RssSpec(_Polled):
+class RssSpec(Polled):
     """A feed: RSS 0.9 to 2.0 or Atom."""
 
     kind: Literal["rss"]
@@ -150,7 +154,7 @@ class Cursor(_Model):
         return self
 
 
-class HttpSpec(_Polled):
+class HttpSpec(Polled):
     """A JSON API that lists items."""
 
     kind: Literal["http"]
@@ -168,7 +172,7 @@ class HttpSpec(_Polled):
     """how to ask only for what is new; left out, the whole list comes each time"""
 
 
-class FileSpec(_Common):
+class FileSpec(Common):
     """Files that grow: log files, and folders into which files are put."""
 
     kind: Literal["file"]
@@ -198,7 +202,7 @@ class FileSpec(_Common):
         return self
 
 
-class JetstreamSpec(_Common):
+class JetstreamSpec(Common):
     """Bluesky's public stream of posts, or another server that speaks Jetstream."""
 
     kind: Literal["jetstream"]
@@ -215,7 +219,6 @@ class JetstreamSpec(_Common):
 
 
 Spec = Annotated[RssSpec | HttpSpec | FileSpec | JetstreamSpec, Field(discriminator="kind")]
-KINDS: Final = (RssSpec, HttpSpec, FileSpec, JetstreamSpec)
 
 
 class Retry(_Model):
