@@ -16,6 +16,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yarl import URL
 
+from streams.connectors.answers import MOVED
 from streams.connectors.config import JetstreamSpec
 from streams.connectors.lines import EARLIEST_MS, FUTURE_MS
 from streams.connectors.port import Batch
@@ -66,7 +67,9 @@ class JetstreamConnector:
         at = self._read(position)
         try:
             async with aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": self._agent}
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._agent},
+                middlewares=(_stay_here,),
             ) as session:
                 async with asyncio.timeout(_CONNECT_S):
                     socket = await session.ws_connect(
@@ -212,6 +215,17 @@ def _published(created: Any, seen_ms: int) -> int:
     except ValueError:
         return seen_ms
     return made if EARLIEST_MS <= made <= seen_ms + FUTURE_MS else seen_ms
+
+
+async def _stay_here(
+    request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Refuse redirects: they could lead inside, and no server of streams needs them."""
+    response = await ask(request)
+    if response.status in MOVED:
+        response.close()
+        raise aiohttp.ClientError("it redirects, which streams may not")
+    return response
 
 
 def _why(message: aiohttp.WSMessage, socket: aiohttp.ClientWebSocketResponse) -> str:

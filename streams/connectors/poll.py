@@ -77,7 +77,9 @@ class PollConnector:
         while True:
             if pause and at.checked_at:
                 every_ms = self._spec.every_s * 1000 * self._chance.uniform(1, 1 + _JITTER)
-                await asyncio.sleep(max(at.checked_at + every_ms - self._now_ms(), 0) / 1000)
+                wait_ms = at.checked_at + every_ms - self._now_ms()
+                # A clock that was put back must not make it wait for hours.
+                await asyncio.sleep(min(max(wait_ms, 0), every_ms) / 1000)
             pause = True
             at = at.model_copy(update={"catching": self._catching(at)})
             for _ in range(self._pages()):

@@ -144,6 +144,8 @@ class Runner:
 
 async def _unless(stop: asyncio.Event, batches: AsyncGenerator[Batch]) -> Batch | None:
     """Return the next batch, or None when told to stop."""
+    if stop.is_set():
+        return None
     reading = asyncio.ensure_future(anext(batches, None))
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -5,9 +5,12 @@ again, with the same ids, and nothing is ever lost.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from streams.adapters.clock import now_ms
 from streams.adapters.kafka_scan import scan
@@ -19,6 +22,9 @@ from streams.ports import Outgoing
 from streams.settings import KafkaSettings
 
 log = structlog.get_logger()
+
+_STOP_S: Final = 5.0
+"""A producer whose broker is away would take longer to give up what it holds."""
 
 
 class KafkaSink:
@@ -90,7 +96,8 @@ class KafkaSink:
         """Disconnect."""
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
-            await publisher.stop()
+            with contextlib.suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(publisher.stop(), _STOP_S)
 
     async def _connected(self) -> Publisher:
         if self._publisher is None:

@@ -80,9 +80,12 @@ class FileConnector:
             except FileNotFoundError:
                 return  # it went since the look; the next one finds where to
             except OSError as error:
-                raise SourceUnavailable(
-                    f"can't read {places[key].path}: {error.strerror}"
-                ) from None
+                path = places[key].path
+                if not self._spec.path.is_dir():
+                    raise SourceUnavailable(f"can't read {path}: {error.strerror}") from None
+                if looks.unreadable(key):  # the others of the folder go on
+                    log.warning("file_unreadable", file=path, why=error.strerror)
+                return
             at_end = read.at_end
             if read.too_long:
                 log.warning("line_too_long", file=places[key].path, lines=read.too_long)
@@ -153,6 +156,7 @@ class _Looks:
         self._seen: dict[str, tuple[int, int]] = {}
         self._read: dict[str, tuple[int, int]] = {}
         self._gone: dict[str, float] = {}
+        self._unreadable: set[str] = set()
         self.live: set[str] = set()
         """files whose next lines are written while we watch"""
 
@@ -192,8 +196,16 @@ class _Looks:
         if key in self._gone:
             self._gone[key] = time.monotonic() + self._spec.linger_s
 
+    def unreadable(self, key: str) -> bool:
+        """Note that a file can't be read; return whether that is news."""
+        if key in self._unreadable:
+            return False
+        self._unreadable.add(key)
+        return True
+
     def was_read(self, key: str) -> None:
         """Note that the end of a file was reached."""
+        self._unreadable.discard(key)
         self.live.add(key)
         self._read[key] = self._seen.get(key, (0, 0))
 
@@ -206,6 +218,7 @@ class _Looks:
             self._seen.pop(key, None)
             self._read.pop(key, None)
             self.live.discard(key)
+            self._unreadable.discard(key)
         self._files.forget(over)
         return bool(over)
 
@@ -213,11 +226,18 @@ class _Looks:
         if self._begun:
             self.live.add(key)
         if self._to_end:
-            return self._files.end_of(path, self._now_ms())
+            try:
+                return self._files.end_of(path, self._now_ms())
+            except OSError as error:
+                raise SourceUnavailable(f"can't read {path}: {error.strerror}") from None
         return Place(path=str(path), born=self._now_ms())
 
     def _follow(self, key: str, path: Path, size: int, known: Place) -> Place:
-        if size < known.offset or not self._files.same(path, known):
+        try:
+            anew = size < known.offset or not self._files.same(path, known)
+        except OSError:
+            anew = False  # reading it will say why
+        if anew:
             log.warning("file_begins_anew", file=str(path), read=known.offset, size=size)
             self._files.forget([key])
             self._read.pop(key, None)

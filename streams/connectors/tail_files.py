@@ -5,6 +5,7 @@ beginning, so a truncated file and a reused inode do not. Files are held open wh
 one that is renamed or deleted is still read to its end.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -89,18 +90,20 @@ class Files:
             return None
         for path in siblings:
             status = _status(path)
-            if status is not None and _key(status) == key and self.same(path, place):
-                return path
+            with contextlib.suppress(OSError):
+                if status is not None and _key(status) == key and self.same(path, place):
+                    return path
         return None
 
     def same(self, path: Path, place: Place) -> bool:
-        """Return whether a file still begins with what was read of it."""
+        """Return whether a file still begins with what was read of it.
+
+        Raises:
+            OSError: it can't be read.
+        """
         length = min(place.offset, HEAD_BYTES)
-        try:
-            with path.open("rb") as file:
-                head = file.read(length)
-        except OSError:
-            return False
+        with path.open("rb") as file:
+            head = file.read(length)
         return len(head) == length and _hash(head) == place.head
 
     def holds(self, key: str) -> bool:
@@ -137,7 +140,11 @@ class Files:
         return Lines(lines, after, too_long, at_end)
 
     def end_of(self, path: Path, born: int) -> Place:
-        """Return the place behind everything that a file holds now."""
+        """Return the place behind everything that a file holds now.
+
+        Raises:
+            OSError: it can't be read.
+        """
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))

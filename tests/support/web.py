@@ -138,7 +138,7 @@ async def running(
             await work
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for a condition.
 
     Raises:

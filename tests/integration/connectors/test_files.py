@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.connectors import tail
+from streams.connectors import tail, tail_files
 from streams.connectors.config import FileSpec
 from streams.connectors.tail import FileConnector
 from streams.connectors.tail_files import CHUNK_BYTES, MAX_LINE_BYTES
@@ -37,7 +37,7 @@ def line(number: int, **more: Any) -> str:
 
 
 def write(path: Path, *numbers: int) -> None:
-    with path.open("a") as file:
+    with Path(path).open("a") as file:
         file.writelines(line(number) for number in numbers)
 
 
@@ -353,3 +353,26 @@ async def test_too_many_files_are_a_failure_that_says_so(
         await until(lambda: at_work.failures("desk"))
         (tmp_path / "0.jsonl").unlink()
         await until(lambda: len(sink.texts) == 2)
+
+
+async def test_a_file_that_can_not_be_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.jsonl", 1)
+    write(tmp_path / "b.jsonl", 2)
+    opened = Path.open
+
+    def locked(self: Path, *args: Any, **options: Any) -> Any:
+        if self.name == "a.jsonl" and not (tmp_path / ".unlocked").exists():
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **options)
+
+    monkeypatch.setattr(tail_files.Path, "open", locked)  # root may read everything
+    sink = MemorySink()
+    async with running(config(follow(tmp_path)), sink):
+        await until(lambda: sink.texts)
+        (tmp_path / ".unlocked").touch()
+        await until(lambda: len(sink.texts) == 2)
+    assert ids(sink) == names(2, 1)
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("file_unreadable") == 1

@@ -286,3 +286,18 @@ async def test_playback_that_servers_no_longer_have_is_said(
         await until(lambda: sink.texts)
     said = capsys.readouterr()
     assert "source_gap" in said.out + said.err
+
+
+async def test_a_redirect_is_not_followed(stream: Served) -> None:
+    server, spec = stream
+    server.events = [post(1)]
+    async with site("127.0.0.2") as other:
+
+        async def away(request: web.Request) -> web.Response:
+            return web.Response(status=302, headers={"Location": spec["url"].replace("ws", "http")})
+
+        other.pages["/subscribe"] = away
+        moved = spec | {"url": f"ws://127.0.0.2:{other.port}/subscribe"}
+        async with running(config(moved), MemorySink()) as at_work:
+            await until(lambda: at_work.failures("bluesky") >= 2)
+    assert server.connections == 0
