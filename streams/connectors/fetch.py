@@ -233,6 +233,10 @@ def _why(error: Exception) -> str:
     cause = getattr(error, "os_error", None)
     if "private address" in str(cause):
         return f"{cause}; allow_private_redirects: true would follow it"
+    if isinstance(error, aiohttp.ClientResponseError):  # what it says of itself has the whole URL
+        return f"{type(error).__name__}: {error.message[:200]}"
+    if isinstance(error, ValueError):
+        return type(error).__name__
     return f"{type(error).__name__}: {error}"
 
 

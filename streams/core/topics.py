@@ -54,7 +54,7 @@ SPECS: Final = (
     TopicSpec(LATE, None, _kept(30)),
     TopicSpec(ALERTS, 1, _kept(365)),
     TopicSpec(ACTIONS, 1, {"cleanup.policy": "compact"}),
-    TopicSpec(CONNECTORS, 1, {"cleanup.policy": "compact", "segment.bytes": str(64 << 20)}),
+    TopicSpec(CONNECTORS, 1, {"cleanup.policy": "compact", "segment.bytes": str(16 << 20)}),
 )
 
 

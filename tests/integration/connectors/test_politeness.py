@@ -198,3 +198,34 @@ async def test_a_host_that_is_not_there_is_unavailable() -> None:
     async with Fetcher(QUICK) as fetcher:
         with pytest.raises(SourceUnavailable):
             await fetcher.get(Ask("http://127.0.0.1:1/feed", params={"token": "s3cret"}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -7\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA\x00: b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::\r\nContent-Length: 0\r\n\r\n",
+        b"",
+    ],
+)
+async def test_a_server_that_speaks_no_http_is_unavailable_and_tells_no_secret(
+    answer: bytes,
+) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/feed"
+    ask = Ask(url, {"X-Api-Key": "s3cret"}, {"token": "s3cret"}, robots=False, timeout_s=5)
+    async with Fetcher(QUICK) as fetcher:
+        with pytest.raises(SourceUnavailable) as caught:
+            await fetcher.get(ask)
+    server.close()
+    assert "s3cret" not in str(caught.value)
+    assert "127.0.0.1" in str(caught.value)
