@@ -62,7 +62,7 @@ def fields() -> Iterator[tuple[str, str, str, str]]:
             if name == "kind":
                 continue
             default = "required" if info.is_required() else _shown(info.get_default())
-            yield place, f"`{name}`", default, info.description or ""
+            yield place, f"`{name}`", default, " ".join((info.description or "").split())
 
 
 def _shown(default: Any) -> str:

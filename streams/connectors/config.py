@@ -141,7 +141,8 @@ class Cursor(_Model):
     next: Expression | None = None
     """where the answer holds the next cursor; or"""
     newest: Expression | None = None
-    """where each item holds what is compared: the largest is the next cursor"""
+    """where each item holds what is compared: the largest is the next cursor. Only for an API that
+    lists all from the cursor on, or the oldest first"""
     start: str | None = None
     """cursor of the very first request; left out, it goes without"""
     pages: Annotated[int, Field(ge=1, le=1000)] = 50

@@ -72,12 +72,14 @@ class FileConnector:
     async def _read_file(
         self, key: str, places: dict[str, Place], files: Files, looks: "_Looks"
     ) -> AsyncGenerator[Batch]:
-        at_end = looks.unchanged(key)
+        at_end, final = looks.unchanged(key), False
         while not at_end:
             final = looks.is_over(key)
             try:
                 read: Lines = await asyncio.to_thread(files.read, key, places[key], final=final)
             except FileNotFoundError:
+                if final:
+                    looks.finish(key)
                 return  # it went since the look; the next one finds where to
             except OSError as error:
                 path = places[key].path
@@ -100,6 +102,8 @@ class FileConnector:
                 )
                 yield Batch(texts, _bytes(places), read.too_long)
         looks.was_read(key)
+        if final:
+            looks.finish(key)
 
     def _text(self, offset: int, line: bytes, place: Place, live: bool) -> Outgoing:
         now = self._now_ms()
@@ -157,6 +161,7 @@ class _Looks:
         self._read: dict[str, tuple[int, int]] = {}
         self._gone: dict[str, float] = {}
         self._unreadable: set[str] = set()
+        self._finished: set[str] = set()
         self.live: set[str] = set()
         """files whose next lines are written while we watch"""
 
@@ -196,6 +201,10 @@ class _Looks:
         if key in self._gone:
             self._gone[key] = time.monotonic() + self._spec.linger_s
 
+    def finish(self, key: str) -> None:
+        """Note that the last that a file held was read: from now on it can be forgotten."""
+        self._finished.add(key)
+
     def unreadable(self, key: str) -> bool:
         """Note that a file can't be read; return whether that is news."""
         if key in self._unreadable:
@@ -210,10 +219,10 @@ class _Looks:
         self._read[key] = self._seen.get(key, (0, 0))
 
     def drop_finished(self, places: dict[str, Place]) -> bool:
-        """Forget the files that are gone and read to their ends; return whether there were any."""
-        over = [key for key in self._gone if self.is_over(key)]
+        """Forget the files that were finished; return whether there were any."""
+        over, self._finished = self._finished, set()
         for key in over:
-            del self._gone[key]
+            self._gone.pop(key, None)
             places.pop(key, None)
             self._seen.pop(key, None)
             self._read.pop(key, None)
