@@ -35,7 +35,9 @@ async def settings(any_broker: tuple[str, KafkaSettings]) -> KafkaSettings:
     return any_broker[1]
 
 
-async def start(settings: KafkaSettings, file: Path, *options: str) -> Process:
+@asynccontextmanager
+async def started(settings: KafkaSettings, file: Path, *options: str) -> AsyncIterator[Process]:
+    """Run the command in a process that does not outlive the block."""
     environment = {
         **os.environ,
         "TICKERTONE_KAFKA__BOOTSTRAP": str(settings.bootstrap),
@@ -45,10 +47,16 @@ async def start(settings: KafkaSettings, file: Path, *options: str) -> Process:
         "TICKERTONE_LOG_JSON": "true",
         "COLUMNS": "160",
     }
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "streams.cli", "connect", str(file), *options,
         env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def end(process: Process, number: int) -> tuple[int, str]:
@@ -66,6 +74,16 @@ async def texts(settings: KafkaSettings) -> list[tuple[bytes, dict[str, Any]]]:
             async for _, run in opened.batches()
             for record in run
         ]
+
+
+async def all_texts(settings: KafkaSettings, world: "World") -> list[tuple[bytes, dict[str, Any]]]:
+    """Return what stands once everything that was published does."""
+    async with asyncio.timeout(START_S):
+        while True:
+            stand = await texts(settings)
+            if {(text["channel"], text["id"]) for _, text in stand} >= world.expected():
+                return stand
+            await asyncio.sleep(1)
 
 
 class World:
@@ -193,22 +211,18 @@ async def test_after_any_kills_everything_stands_and_ids_tell_repeats(
     async with world.busy():
         for kill in range(KILLS):
             asked = len(world.feed_asked)
-            process = await start(settings, world.config)
-            await until(lambda: len(world.feed_asked) >= asked + 3, START_S)  # noqa: B023
-            firsts.append(world.feed_asked[asked])
-            await asyncio.sleep(chance.uniform(0, 1))
-            code, said = await end(process, signal.SIGKILL)
+            async with started(settings, world.config) as process:
+                await until(lambda: len(world.feed_asked) >= asked + 3, START_S)  # noqa: B023
+                firsts.append(world.feed_asked[asked])
+                await asyncio.sleep(chance.uniform(0, 1))
+                code, said = await end(process, signal.SIGKILL)
             assert code == -signal.SIGKILL
             assert "connector_broken" not in said
             if kill == 1:
                 world.file.rename(world.file.with_suffix(".jsonl.1"))
-    process = await start(settings, world.config)
-    stand: list[tuple[bytes, dict[str, Any]]] = []
-    async with asyncio.timeout(START_S):
-        while {(t["channel"], t["id"]) for _, t in stand} < world.expected():
-            await asyncio.sleep(1)
-            stand = await texts(settings)
-    code, said = await end(process, signal.SIGTERM)
+    async with started(settings, world.config) as process:
+        stand = await all_texts(settings, world)
+        code, said = await end(process, signal.SIGTERM)
     assert code == 0, said
     assert "connect_stopped" in said
 
@@ -228,12 +242,10 @@ async def test_a_quiet_restart_sends_nothing_at_all(settings: KafkaSettings, wor
         world.publish()
     for _ in range(2):
         asked = len(world.feed_asked)
-        process = await start(settings, world.config)
-        await until(lambda: len(world.feed_asked) >= asked + 5, START_S)  # noqa: B023
-        async with asyncio.timeout(START_S):
-            while len(stand := await texts(settings)) < len(world.expected()):  # noqa: ASYNC110
-                await asyncio.sleep(1)
-        code, said = await end(process, signal.SIGTERM)
+        async with started(settings, world.config) as process:
+            await until(lambda: len(world.feed_asked) >= asked + 5, START_S)  # noqa: B023
+            stand = await all_texts(settings, world)
+            code, said = await end(process, signal.SIGTERM)
         assert code == 0, said
     assert len(stand) == len(await texts(settings)) == len(world.expected())
     topic = Names(settings.prefix).topic(CONNECTORS)
@@ -245,8 +257,8 @@ async def test_a_quiet_restart_sends_nothing_at_all(settings: KafkaSettings, wor
 async def test_a_check_says_what_would_be_read_and_asks_nobody(world: World) -> None:
     (port,) = free_ports(1)
     nowhere = KafkaSettings(bootstrap=f"127.0.0.1:{port}")
-    process = await start(nowhere, world.config, "--check")
-    said, _ = await process.communicate()
+    async with started(nowhere, world.config, "--check") as process:
+        said, _ = await process.communicate()
     assert process.returncode == 0
     assert "4 connectors: all valid" in said.decode()
     assert "jetstream" in said.decode()
@@ -256,8 +268,8 @@ async def test_a_check_says_what_would_be_read_and_asks_nobody(world: World) -> 
 async def test_a_wrong_file_ends_with_2_and_names_every_fault(tmp_path: Path) -> None:
     file = tmp_path / "connect.yaml"
     file.write_text("connectors: [{name: A, kind: rss, url: nowhere, evry_s: 5}]")
-    process = await start(KafkaSettings(bootstrap="127.0.0.1:1"), file)
-    said, _ = await process.communicate()
+    async with started(KafkaSettings(bootstrap="127.0.0.1:1"), file) as process:
+        said, _ = await process.communicate()
     assert process.returncode == 2
     for field in ("field name", "field url", "field evry_s"):
         assert f"{file}: connector A, {field}: " in said.decode()
