@@ -19,6 +19,7 @@ from streams.adapters.actions import lost_place, read_actions, write_action
 from streams.adapters.clock import now_ms
 from streams.adapters.kafka_admin import apply_plan, ensure_topics, plan_apply
 from streams.adapters.state_log import read_written
+from streams.connect import connect
 from streams.connectors.replay import ReplayReport, replay
 from streams.core.actions import Action
 from streams.core.entities import SHIPPED, EntityIndex
@@ -61,6 +62,7 @@ accept_app = typer.Typer(
 app.add_typer(accept_app, name="accept")
 app.command("subject")(show_subject)
 app.command("export")(export_windows)
+app.command("connect")(connect)
 
 
 def main() -> None:

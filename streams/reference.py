@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter
 
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
+from streams.connectors.build import fields
+from streams.connectors.metrics import ConnectMetrics
 from streams.core.errors import RecordError
 from streams.core.records import Alert, Opinion, Text, Window
 from streams.core.topics import (
@@ -29,7 +31,7 @@ from streams.core.topics import (
     WINDOWS,
 )
 from streams.core.votes import Vote
-from streams.delivery.addresses import Refusal
+from streams.core.addresses import Refusal
 from streams.delivery.retries import ATTEMPTS, JITTER, PLAN_S
 from streams.delivery.subscriptions import Subscription
 from streams.delivery.tokens import TokenRecord
@@ -56,6 +58,10 @@ def render() -> str:
         _table(("attempt", "pause before it", "since the first"), _attempts()),
         "Why a URL is refused:",
         _table(("reason", "meaning"), ((each.value, each.meaning) for each in Refusal)),
+        "## Connectors",
+        "What the file of `tickertone connect` holds ([by example](connectors.md)); `kind` is rss, "
+        "http, file or jetstream.",
+        _table(("of", "field", "default", "meaning"), fields()),
         "## Metrics",
         _table(("process", "metric", "type", "labels", "meaning"), _metrics()),
     ]
@@ -119,6 +125,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
         ("score", ScoreMetrics),
         ("aggregate", AggregateMetrics),
         ("gateway", GatewayMetrics),
+        ("connect", ConnectMetrics),
     ):
         registry = CollectorRegistry()
         made(registry)

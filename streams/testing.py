@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from streams.core.errors import ClassifierUnavailable, UnscorableText
+from streams.core.errors import ClassifierUnavailable, PublishFailed, UnscorableText
 from streams.core.labels import TOPICS
-from streams.ports import Prediction
+from streams.ports import Outgoing, Prediction
 
 _MILLION: Final = 1_000_000
 _POSITIVE: Final = ("gain", "beat", "jump", "rise", "raise", "profit up", "surge")
@@ -68,3 +68,34 @@ class FakeClassifier:
         topic = [_MILLION // (2 * len(TOPICS))] * len(TOPICS)
         topic[len(text) % len(TOPICS)] += _MILLION - sum(topic)
         return Prediction((sentiment[0], sentiment[1], sentiment[2]), tuple(topic))
+
+
+class MemorySink:
+    """A sink for connectors: texts and positions as they would stand on Kafka.
+
+    While `down` is set puts are held. `fail_before_position` lets the next put fail between the
+    texts and the position, as a crash would.
+    """
+
+    def __init__(self) -> None:
+        """Empty and up."""
+        self.texts: list[Outgoing] = []
+        self.at: dict[str, bytes] = {}
+        self.puts = 0
+        self.down = False
+        self.fail_before_position = False
+
+    async def positions(self) -> dict[str, bytes]:
+        """Return the position of every connector that has one."""
+        return dict(self.at)
+
+    async def put(self, name: str, texts: Sequence[Outgoing], position: bytes) -> None:
+        """Return when the texts, and after them the position, stand."""
+        while self.down:  # noqa: ASYNC110 - a test may set it at any time
+            await asyncio.sleep(0.01)
+        self.texts += texts
+        if self.fail_before_position:
+            self.fail_before_position = False
+            raise PublishFailed("the fake fails before the position, on purpose")
+        self.at[name] = position
+        self.puts += 1

@@ -6,9 +6,10 @@ ASSIGNMENT: Final = "assignment"
 CLASSIFIER: Final = "classifier"
 DEAD_LETTERS: Final = "dead_letters"
 STALLED: Final = "stalled"
+BROKER: Final = "broker"
 HOLDS: Final = (CLASSIFIER, DEAD_LETTERS)
 """Reasons for which work stands still on purpose."""
-REASONS: Final = (ASSIGNMENT, *HOLDS, STALLED)
+REASONS: Final = (ASSIGNMENT, *HOLDS, STALLED, BROKER)
 
 
 class Readiness:

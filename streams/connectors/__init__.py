@@ -1,1 +1,1 @@
-"""Where texts come from: for now files of JSON Lines."""
+"""Where texts come from: recorded files (replay), and feeds, APIs, growing files and streams."""

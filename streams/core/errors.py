@@ -9,7 +9,8 @@ TickertoneError
 │   └── UnscorableText         the model refuses this one text
 ├── TransientError         the world is wrong          → hold, retry in place
 │   ├── ClassifierUnavailable  connect, deadline, overloaded, not ready
-│   └── PublishFailed          the broker did not confirm
+│   ├── PublishFailed          the broker did not confirm
+│   └── SourceUnavailable      a connector's source does not answer as it should
 ├── ContractError          we are wrong                → stop loudly
 │   ├── BadModelOutput         shape, NaN, rows that do not sum to one
 │   ├── StateMismatch          stored state belongs to another set of topics
@@ -17,6 +18,7 @@ TickertoneError
 │   └── Stalled                input waits, and commits stand still
 └── ConfigurationError     before anything starts      → exit code 2
     ├── TopicMissing           the broker has no such topic
+    ├── SourceGone             a connector's source says that it ended
     └── Unreachable            nobody answers there        → exit code 3, a restart may mend it
         ├── BrokerUnreachable
         └── GatewayUnreachable
@@ -92,6 +94,20 @@ class PublishFailed(TransientError):
     """The broker did not confirm a record."""
 
 
+class SourceUnavailable(TransientError):
+    """A connector's source does not answer, or not as it should: try again later."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        """Say why.
+
+        Args:
+            message: Without query strings and secrets.
+            retry_after_s: What the source asked for; 0 if it did not say.
+        """
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class ContractError(TickertoneError):
     """We are wrong: stop loudly, commit nothing."""
 
@@ -134,6 +150,10 @@ class ConfigurationError(TickertoneError):
 
 class TopicMissing(ConfigurationError):
     """The broker has no such topic."""
+
+
+class SourceGone(ConfigurationError):
+    """A connector's source says that it ended for good (410)."""
 
 
 class Unreachable(ConfigurationError):

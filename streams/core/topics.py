@@ -18,6 +18,7 @@ ALERTS: Final = "alerts.v1"
 ACTIONS: Final = "actions.v1"
 SUBSCRIPTIONS: Final = "subscriptions.v1"
 TOKENS: Final = "tokens.v1"
+CONNECTORS: Final = "connectors.v1"
 CO_PARTITIONED: Final = (VOTES, STATE, WINDOWS, LATE)
 """Topics of equal partition counts: what aggregate writes goes to the number of its partition."""
 
@@ -55,6 +56,7 @@ SPECS: Final = (
     TopicSpec(LATE, None, _kept(30)),
     TopicSpec(ALERTS, 1, _kept(365)),
     TopicSpec(ACTIONS, 1, {"cleanup.policy": "compact"}),
+    TopicSpec(CONNECTORS, 1, {"cleanup.policy": "compact", "segment.bytes": str(16 << 20)}),
 )
 
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.delivery.addresses import METADATA, SPECIAL, address_refusal
+from streams.core.addresses import METADATA, SPECIAL, address_refusal
 from streams.delivery.guard import TargetRefused, parse_target
 from streams.settings import DeliverySettings
 

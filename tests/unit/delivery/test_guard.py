@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 from yarl import URL
 
-from streams.delivery.addresses import Refusal
+from streams.core.addresses import Refusal
 from streams.delivery.client import url_of
 from streams.delivery.guard import LookupFailed, TargetRefused, approve, parse_target
 from streams.settings import DeliverySettings

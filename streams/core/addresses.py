@@ -147,6 +147,23 @@ def address_refusal(address: Address, allowed: Sequence[Network] = ()) -> Refusa
     return Refusal.RESERVED if outside or not address.is_global else None
 
 
+def is_public(address: str) -> bool:
+    """Return whether an IP address is of the public internet. What is no address is not.
+
+    Unlike a receiver's, it may wrap a public IPv4 address: networks without IPv4 see all of that
+    through NAT64.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    reason = address_refusal(found)
+    if reason in (Refusal.IPV4_MAPPED, Refusal.NAT64) and isinstance(found, IPv6Address):
+        wrapped = _wrapped(found)
+        return wrapped is not None and address_refusal(wrapped) is None
+    return reason is None
+
+
 def _wrapped(address: IPv6Address) -> IPv4Address | None:
     """Return the IPv4 address that the traffic to an address would reach, if it is such a form."""
     if address.sixtofour:
