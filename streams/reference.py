@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from streams.adapters.prometheus import AggregateMetrics, ScoreMetrics
 from streams.connectors.build import fields
 from streams.connectors.metrics import ConnectMetrics
+from streams.core.addresses import Refusal
 from streams.core.errors import RecordError
 from streams.core.records import Alert, Opinion, Text, Window
 from streams.core.topics import (
@@ -31,7 +32,6 @@ from streams.core.topics import (
     WINDOWS,
 )
 from streams.core.votes import Vote
-from streams.core.addresses import Refusal
 from streams.delivery.retries import ATTEMPTS, JITTER, PLAN_S
 from streams.delivery.subscriptions import Subscription
 from streams.delivery.tokens import TokenRecord

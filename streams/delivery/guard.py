@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import aiodns
 
-from streams.core.errors import TickertoneError
 from streams.core.addresses import Address, Refusal, address_refusal
+from streams.core.errors import TickertoneError
 from streams.settings import DeliverySettings
 
 MAX_URL: Final = 2048

@@ -17,8 +17,8 @@ from dnslib import AAAA, QTYPE, RR, A
 from dnslib.server import BaseResolver, DNSServer
 
 from streams.adapters.clock import now_ms
-from streams.core.errors import ContractError
 from streams.core.addresses import Refusal
+from streams.core.errors import ContractError
 from streams.delivery.client import Client, Trouble, _gate
 from streams.delivery.events import Message, alert_message
 from streams.delivery.guard import Dns, TargetRefused, approve
