@@ -1,5 +1,6 @@
 """JSON APIs from a real server: mapping, cursors, pages, faults."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,19 @@ async def test_the_largest_value_of_the_items_is_the_next_cursor(web_site: Site)
 
 
 class Pages:
-    """An API that hands out its articles two at a time, by a token."""
+    """An API that hands out its articles two at a time, by a token, up to where it hangs."""
 
     def __init__(self, web_site: Site) -> None:
         self.articles: list[dict[str, Any]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.hangs_at = 0
         web_site.pages["/v1/news"] = self.page
 
     async def page(self, request: web.Request) -> web.Response:
         start = int(request.query.get("page", "0"))
+        if start >= self.hangs_at:
+            await self.open.wait()
         run = self.articles[start : start + 2]
         answer: dict[str, Any] = {"data": {"articles": run}}
         if run:
@@ -171,11 +177,14 @@ async def test_a_crash_in_the_middle_of_the_pages_loses_and_repeats_nothing(
 ) -> None:
     pages = Pages(web_site)
     pages.articles = [article(number) for number in range(20)]
+    pages.hangs_at = 6
+    pages.open.clear()
     sink = MemorySink()
     spec = api(web_site, every_s=3600, cursor={"param": "page", "next": "next"})
     async with running(config(spec), sink):
-        await until(lambda: sink.puts >= 3)
-    assert len(sink.texts) < 20
+        await until(lambda: sink.puts == 3)
+    pages.open.set()
+    assert len(sink.texts) == 6
     async with running(config(spec), sink):  # in spite of the hour: the backlog is not finished
         await until(lambda: len(sink.texts) == 20)
     assert ids(sink) == [str(number) for number in range(20)]
