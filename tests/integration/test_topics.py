@@ -152,6 +152,13 @@ async def test_apply_shows_first_and_makes_what_is_missing_once(settings: KafkaS
     assert text(plan).count("as it should be") == len(SPECS)
 
 
+async def until_told(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
+    """Wait until the broker tells a setting: Kafka confirms a change before it tells of it."""
+    async with asyncio.timeout(10):
+        while config(settings, topic)[name] != value:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.1)
+
+
 async def test_a_setting_that_somebody_changed_is_shown_and_put_right(
     settings: KafkaSettings, any_broker: Broker
 ) -> None:
@@ -162,6 +169,7 @@ async def test_a_setting_that_somebody_changed_is_shown_and_put_right(
     )
     with admin(settings) as client:
         client.alter_configs([theirs], incremental=True, raise_on_unknown=False)
+    await until_told(settings, VOTES, "retention.ms", "1000")
     whose = "set for this topic" if any_broker[0] == "kafka" else "the broker's default"
     plan = await planned(settings)
     assert f"change {name} retention.ms: 1000 ({whose}) → 604800000" in text(plan)
@@ -170,6 +178,7 @@ async def test_a_setting_that_somebody_changed_is_shown_and_put_right(
     code, out, _ = apply(settings, "--yes")
     assert code == 0
     assert f"retention.ms: 1000 ({whose}) → 604800000" in out
+    await until_told(settings, VOTES, "retention.ms", "604800000")
     after = config(settings, VOTES)
     assert (after["retention.ms"], after["compression.type"]) == ("604800000", "zstd")
     assert (await planned(settings)).to_do == 0
