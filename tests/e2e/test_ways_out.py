@@ -243,6 +243,12 @@ async def test_a_broker_that_does_not_answer_is_no_stall(triton_url: str, tmp_pa
         world = World(kafka, triton_url, tmp_path)
         both = world.worker("score", **short), world.worker("aggregate", **short)
         async with both[0] as score, both[1] as aggregate:
+
+            async def taken() -> bool:
+                return aggregate.log.count("partition_taken_over") == kafka.partitions
+
+            # A takeover connects anew; without a broker it ends the worker, which is restarted.
+            await until(taken, 60, "every partition is taken over")
             await world.send(1000)
             await until(lambda: _some(score), 60, "texts are scored")
             cluster.freeze_node(1)
