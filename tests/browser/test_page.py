@@ -35,6 +35,7 @@ from streams.core.records import (
 )
 from streams.gateway.app import serve
 from streams.settings import GatewaySettings, KafkaSettings, Settings
+from tests.support.workers import until
 
 REQUIRED = os.environ.get("TICKERTONE_TEST_BROWSER") == "require"
 if not REQUIRED:
@@ -314,6 +315,12 @@ async def test_page_shows_alerts_and_draws_the_chart(
     last_values = {name: values(random.Random(1), 0, 0, 3) for name in ("30m", "8h", "24h")}
     quiet = windows("ticker:TSLA", last, 0.7, 80)[-1]
     await write("windows.v1", quiet.model_copy(update={"revision": 1, "windows": last_values}))
+
+    async def revised() -> bool:
+        return bool((await newest(f"{url}v1/subjects/ticker:TSLA"))["revision"] == 1)
+
+    # The alert makes the page ask, and the gateway reads each topic on its own.
+    await until(revised, 60, "the gateway has the window")
     await write("alerts.v1", alert("ticker:TSLA", "Tesla", last, 420, revision=2))
     await expect(page.locator("#subject-state")).to_contain_text("under three effective texts")
     assert complaints == []
