@@ -31,6 +31,7 @@ from streams.core.topics import INPUTS, SPECS, STATE, VOTES, Names
 from streams.core.votes import Marker
 from streams.ports import Outgoing
 from streams.settings import AggregateSettings, KafkaSettings
+from tests.support.workers import until
 
 with warnings.catch_warnings():
     # kafka-python reads its schemas in a way that Python 3.11 alone calls deprecated.
@@ -154,9 +155,11 @@ async def test_apply_shows_first_and_makes_what_is_missing_once(settings: KafkaS
 
 async def until_told(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
     """Wait until the broker tells a setting: Kafka confirms a change before it tells of it."""
-    async with asyncio.timeout(10):
-        while config(settings, topic)[name] != value:  # noqa: ASYNC110 - nothing tells us
-            await asyncio.sleep(0.1)
+
+    async def told() -> bool:
+        return config(settings, topic)[name] == value
+
+    await until(told, 10, f"the broker tells {name} {value}")
 
 
 async def test_a_setting_that_somebody_changed_is_shown_and_put_right(
